@@ -1,0 +1,233 @@
+//! Every reason the gateway can give, as one value for reply, alert, event and counter.
+
+use std::fmt;
+
+/// Why something happened. The spelling of [`Reason::as_str`] is part of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Reason {
+    /// The request head is not HTTP.
+    MalformedHead,
+    /// The CONNECT target is not `host:port`.
+    MalformedTarget,
+    /// An HTTP version other than 1.0 and 1.1.
+    UnsupportedVersion,
+    /// A well-formed request that is not CONNECT.
+    NotConnect,
+    /// The head did not arrive in time.
+    HeadTimeout,
+    /// The head is longer than its limit.
+    HeadTooLarge,
+    /// No pattern admits the host.
+    HostNotAllowed,
+    /// The host is admitted, this port of it is not.
+    PortNotAllowed,
+    /// The host resolves to special-purpose addresses that are not admitted.
+    AddressNotAllowed,
+    /// The client's address is not admitted.
+    ClientNotAllowed,
+    /// The target is this gateway itself.
+    Loop,
+    /// The name has no address, or the resolver failed.
+    ResolveFailed,
+    /// The name was not resolved in time.
+    ResolveTimeout,
+    /// No address could be connected.
+    DialFailed,
+    /// No address was connected in time.
+    DialTimeout,
+    /// No free ephemeral port towards the target.
+    NoSourcePort,
+    /// The session limit is reached.
+    TooManySessions,
+    /// The session limit of this client address is reached.
+    TooManySessionsOfClient,
+    /// The queue of names to resolve is full.
+    ResolverBusy,
+    /// The gateway is about to stop.
+    Draining,
+    /// SSL 2.0 or 3.0.
+    SslVersion,
+    /// A TLS version below `tls.min_version`.
+    TlsVersionTooLow,
+    /// What came is not TLS.
+    NotTls,
+    /// The server sent bytes before the client's hello.
+    ServerSpokeFirst,
+    /// TLS that breaks its own framing or grammar.
+    HandshakeUnreadable,
+    /// A ClientHello above `limits.hello_bytes`.
+    HelloTooLarge,
+    /// The hello names another server than the CONNECT target.
+    ServerNameMismatch,
+    /// The hello names no server although the target is a name.
+    ServerNameMissing,
+    /// The TLS session has been verified.
+    TlsVerified,
+    /// A well-formed CONNECT came in.
+    ConnectReceived,
+    /// A session is over.
+    SessionEnded,
+    /// An address is bound and accepting.
+    Listening,
+    /// An address could not be bound for lack of its protocol family.
+    ListenSkipped,
+    /// An address is not listened on any more.
+    ListenClosed,
+    /// What the limits of this process admit.
+    LimitsKnown,
+    /// No host is allowed yet.
+    NothingAllowed,
+    /// A new generation of the configuration is in force.
+    Reloaded,
+    /// The gateway refuses new sessions and waits for the open ones.
+    DrainStarted,
+    /// The gateway is up.
+    Started,
+    /// The gateway is down.
+    Stopped,
+    /// The configuration is wrong.
+    ConfigurationInvalid,
+    /// A session's code panicked; only that session ended.
+    SessionPanicked,
+    /// Events were dropped because the outlet was slow or full.
+    EventsLost,
+    /// No descriptor was left for a new connection.
+    DescriptorsExhausted,
+    /// No pipe could be had; tunnels copy instead.
+    PipesExhausted,
+    /// An outlet of events failed.
+    OutletFailed,
+    /// The file of events could not be opened again; the one open before is kept.
+    OutletNotReopened,
+    /// A fault without a name of its own.
+    Internal,
+}
+
+impl Reason {
+    /// All reasons, in declaration order: `Reason::ALL[reason as usize] == reason`.
+    pub const ALL: [Reason; Reason::Internal as usize + 1] = [
+        Reason::MalformedHead,
+        Reason::MalformedTarget,
+        Reason::UnsupportedVersion,
+        Reason::NotConnect,
+        Reason::HeadTimeout,
+        Reason::HeadTooLarge,
+        Reason::HostNotAllowed,
+        Reason::PortNotAllowed,
+        Reason::AddressNotAllowed,
+        Reason::ClientNotAllowed,
+        Reason::Loop,
+        Reason::ResolveFailed,
+        Reason::ResolveTimeout,
+        Reason::DialFailed,
+        Reason::DialTimeout,
+        Reason::NoSourcePort,
+        Reason::TooManySessions,
+        Reason::TooManySessionsOfClient,
+        Reason::ResolverBusy,
+        Reason::Draining,
+        Reason::SslVersion,
+        Reason::TlsVersionTooLow,
+        Reason::NotTls,
+        Reason::ServerSpokeFirst,
+        Reason::HandshakeUnreadable,
+        Reason::HelloTooLarge,
+        Reason::ServerNameMismatch,
+        Reason::ServerNameMissing,
+        Reason::TlsVerified,
+        Reason::ConnectReceived,
+        Reason::SessionEnded,
+        Reason::Listening,
+        Reason::ListenSkipped,
+        Reason::ListenClosed,
+        Reason::LimitsKnown,
+        Reason::NothingAllowed,
+        Reason::Reloaded,
+        Reason::DrainStarted,
+        Reason::Started,
+        Reason::Stopped,
+        Reason::ConfigurationInvalid,
+        Reason::SessionPanicked,
+        Reason::EventsLost,
+        Reason::DescriptorsExhausted,
+        Reason::PipesExhausted,
+        Reason::OutletFailed,
+        Reason::OutletNotReopened,
+        Reason::Internal,
+    ];
+
+    /// The spelling in replies, events and counters.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::MalformedHead => "malformed_head",
+            Reason::MalformedTarget => "malformed_target",
+            Reason::UnsupportedVersion => "unsupported_version",
+            Reason::NotConnect => "not_connect",
+            Reason::HeadTimeout => "head_timeout",
+            Reason::HeadTooLarge => "head_too_large",
+            Reason::HostNotAllowed => "host_not_allowed",
+            Reason::PortNotAllowed => "port_not_allowed",
+            Reason::AddressNotAllowed => "address_not_allowed",
+            Reason::ClientNotAllowed => "client_not_allowed",
+            Reason::Loop => "loop",
+            Reason::ResolveFailed => "resolve_failed",
+            Reason::ResolveTimeout => "resolve_timeout",
+            Reason::DialFailed => "dial_failed",
+            Reason::DialTimeout => "dial_timeout",
+            Reason::NoSourcePort => "no_source_port",
+            Reason::TooManySessions => "too_many_sessions",
+            Reason::TooManySessionsOfClient => "too_many_sessions_of_client",
+            Reason::ResolverBusy => "resolver_busy",
+            Reason::Draining => "draining",
+            Reason::SslVersion => "ssl_version",
+            Reason::TlsVersionTooLow => "tls_version_too_low",
+            Reason::NotTls => "not_tls",
+            Reason::ServerSpokeFirst => "server_spoke_first",
+            Reason::HandshakeUnreadable => "handshake_unreadable",
+            Reason::HelloTooLarge => "hello_too_large",
+            Reason::ServerNameMismatch => "server_name_mismatch",
+            Reason::ServerNameMissing => "server_name_missing",
+            Reason::TlsVerified => "tls_verified",
+            Reason::ConnectReceived => "connect_received",
+            Reason::SessionEnded => "session_ended",
+            Reason::Listening => "listening",
+            Reason::ListenSkipped => "listen_skipped",
+            Reason::ListenClosed => "listen_closed",
+            Reason::LimitsKnown => "limits",
+            Reason::NothingAllowed => "nothing_allowed",
+            Reason::Reloaded => "reloaded",
+            Reason::DrainStarted => "drain_started",
+            Reason::Started => "started",
+            Reason::Stopped => "stopped",
+            Reason::ConfigurationInvalid => "configuration_invalid",
+            Reason::SessionPanicked => "session_panicked",
+            Reason::EventsLost => "events_lost",
+            Reason::DescriptorsExhausted => "descriptors_exhausted",
+            Reason::PipesExhausted => "pipes_exhausted",
+            Reason::OutletFailed => "outlet_failed",
+            Reason::OutletNotReopened => "outlet_not_reopened",
+            Reason::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_in_declaration_order_and_spelled_once() {
+        let mut spellings = std::collections::HashSet::new();
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+            assert!(spellings.insert(reason.as_str()), "{reason} is spelled twice");
+        }
+    }
+}

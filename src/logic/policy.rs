@@ -1,0 +1,171 @@
+//! Who may come in, what may be reached, and what a handshake must show. One value per generation of
+//! the configuration: a session keeps the one it began with.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::addresses::{Addresses, canonical};
+use super::hosts::{HostVerdict, Hosts};
+use super::limits::Limits;
+use super::reason::Reason;
+use crate::proto::head::HeadError;
+use crate::proto::target::{Host, Target};
+use crate::proto::tls::Version;
+use crate::proto::tls::hello::{ClientHello, ServerHello, ServerName};
+
+/// Everything that decides about a session.
+#[derive(Debug)]
+pub struct Policy {
+    /// Target names and their ports.
+    pub hosts: Hosts,
+    /// Special-purpose addresses that may be reached after all.
+    pub addresses: Addresses,
+    /// Blocks of clients that may come in; empty = everyone.
+    pub clients: Vec<IpNet>,
+    /// Blocks of load balancers whose PROXY header is believed, and required.
+    pub balancers: Vec<IpNet>,
+    /// What a handshake must show.
+    pub tls: TlsRules,
+    /// Sizes and times.
+    pub limits: Limits,
+}
+
+/// What a handshake must show.
+#[derive(Clone, Copy, Debug)]
+pub struct TlsRules {
+    /// The lowest version that may be offered at best, and negotiated at all.
+    pub min_version: Version,
+    /// Whether the hello's server name must be the CONNECT host (RFC 6066 section 3).
+    pub match_server_name: bool,
+}
+
+/// Why a session is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason of the contract.
+    pub reason: Reason,
+    /// What the operator needs to know beyond it.
+    pub detail: Option<Box<str>>,
+}
+
+impl Refusal {
+    /// A refusal whose reason says it all.
+    pub fn plain(reason: Reason) -> Refusal {
+        Refusal { reason, detail: None }
+    }
+
+    /// A refusal with what the operator needs to know beyond its reason.
+    pub fn because(reason: Reason, detail: impl Into<Box<str>>) -> Refusal {
+        Refusal { reason, detail: Some(detail.into()) }
+    }
+}
+
+impl From<HeadError> for Refusal {
+    fn from(error: HeadError) -> Refusal {
+        let reason = match &error {
+            HeadError::Malformed(_) => Reason::MalformedHead,
+            HeadError::MalformedTarget(_) => Reason::MalformedTarget,
+            HeadError::UnsupportedVersion => Reason::UnsupportedVersion,
+            HeadError::NotConnect => Reason::NotConnect,
+            HeadError::TooLarge => Reason::HeadTooLarge,
+        };
+        Refusal::because(reason, error.to_string())
+    }
+}
+
+impl Policy {
+    /// Judges who connects.
+    pub fn judge_client(&self, client: IpAddr) -> Result<(), Refusal> {
+        let client = canonical(client);
+        if self.clients.is_empty() || self.clients.iter().any(|block| block.contains(&client)) {
+            return Ok(());
+        }
+        Err(Refusal::plain(Reason::ClientNotAllowed))
+    }
+
+    /// Whether a connection from `address` must say for whom it is.
+    pub fn is_balancer(&self, address: IpAddr) -> bool {
+        let address = canonical(address);
+        self.balancers.iter().any(|block| block.contains(&address))
+    }
+
+    /// Judges the name and the port that a client asks for.
+    pub fn judge_target(&self, target: &Target) -> Result<(), Refusal> {
+        match self.hosts.judge(target) {
+            HostVerdict::Allowed(_) => Ok(()),
+            HostVerdict::PortNotAllowed => Err(Refusal::plain(Reason::PortNotAllowed)),
+            HostVerdict::HostNotAllowed => Err(Refusal::plain(Reason::HostNotAllowed)),
+        }
+    }
+
+    /// Keeps those of a target's addresses that may be dialled, in their order.
+    pub fn judge_addresses(&self, addresses: &[IpAddr]) -> Result<Vec<IpAddr>, Refusal> {
+        let mut refused = None;
+        let mut kept = Vec::with_capacity(addresses.len());
+        for &address in addresses {
+            match self.addresses.judge(address) {
+                Ok(()) => kept.push(address),
+                Err(kind) => {
+                    refused.get_or_insert_with(|| format!("{address} is {kind}"));
+                }
+            }
+        }
+        if !kept.is_empty() {
+            return Ok(kept);
+        }
+        Err(match refused {
+            Some(why) => Refusal::because(Reason::AddressNotAllowed, why),
+            None => Refusal::because(Reason::ResolveFailed, "the name has no address"),
+        })
+    }
+}
+
+impl TlsRules {
+    /// Judges the hello of a client that asked for `target`: version first, then server name.
+    pub fn judge_client_hello(&self, hello: &ClientHello, target: &Target) -> Result<(), Refusal> {
+        self.judge_version(hello.best, "the client offers at most")?;
+        if let ServerName::Unreadable(why) = hello.server_name {
+            return Err(Refusal::because(Reason::HandshakeUnreadable, why));
+        }
+        if !self.match_server_name {
+            return Ok(());
+        }
+        match (&hello.server_name, &target.host) {
+            (ServerName::Name(name), Host::Name(host)) if name == host => Ok(()),
+            (ServerName::Name(name), Host::Address(address))
+                if name.parse::<IpAddr>().is_ok_and(|named| named == *address) =>
+            {
+                Ok(())
+            }
+            (ServerName::Name(name), _) => {
+                Err(Refusal::because(Reason::ServerNameMismatch, name.clone()))
+            }
+            (_, Host::Address(_)) => Ok(()),
+            (_, Host::Name(_)) => Err(Refusal::plain(Reason::ServerNameMissing)),
+        }
+    }
+
+    /// Judges the version that a server chose.
+    pub fn judge_server_hello(&self, hello: &ServerHello) -> Result<(), Refusal> {
+        if hello.version > Version::TLS13 {
+            let what = format!("the server chose the unknown version {}", hello.version);
+            return Err(Refusal::because(Reason::HandshakeUnreadable, what));
+        }
+        self.judge_version(hello.version, "the server chose")
+    }
+
+    fn judge_version(&self, version: Version, who: &str) -> Result<(), Refusal> {
+        if version <= Version::SSL3 {
+            // TLCP and the like have a major version below 3 that was never SSL.
+            let known = matches!(version, Version::SSL2 | Version::SSL3);
+            let reason = if known { Reason::SslVersion } else { Reason::NotTls };
+            return Err(Refusal::because(reason, format!("{who} {version}")));
+        }
+        if version < self.min_version {
+            let what = format!("{who} {version}, tls.min_version is {}", self.min_version);
+            return Err(Refusal::because(Reason::TlsVersionTooLow, what));
+        }
+        Ok(())
+    }
+}

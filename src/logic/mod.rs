@@ -1,0 +1,16 @@
+//! Decides, never does. `now` is an argument; there is no socket, no stream, no event in here.
+
+pub mod addresses;
+pub mod ending;
+pub mod flow;
+pub mod hosts;
+pub mod input;
+pub mod introduction;
+pub mod limits;
+pub mod policy;
+pub mod reason;
+pub mod session;
+pub mod stagger;
+pub mod strand;
+pub mod timers;
+pub mod watch;

@@ -1,0 +1,146 @@
+//! Linux: pipes and splice(2), shared ports, late binding.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use mio::net::TcpStream;
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use socket2::{SockRef, Socket};
+
+/// Whether this platform moves bytes inside the kernel.
+pub const SPLICES: bool = true;
+
+/// Whether a read that fills less than its buffer proves the stream dry (epoll(7), question 9).
+pub const SHORT_READ_IS_DRY: bool = true;
+
+/// A whole upload of the documented load (200 KB) fits, so that it moves in one step. An ordinary
+/// user is granted 16,384 pages in all, of which such a pipe takes 64.
+const LARGE_PIPE_BYTES: usize = 256 * 1024;
+
+/// Whether several listeners of one process can share a port fairly.
+pub const SHARES_PORTS: bool = true;
+
+/// A kernel pipe between two sockets.
+#[derive(Debug)]
+pub struct SplicePipe {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+impl SplicePipe {
+    /// A new pipe: of the system's default size, or a large one if that is granted.
+    ///
+    /// # Errors
+    /// EMFILE, or ENFILE at `fs.pipe-user-pages-hard`.
+    pub fn open(large: bool) -> io::Result<SplicePipe> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        if large {
+            // EPERM beyond the quota: a pipe of the default size does as well, in more steps.
+            let _ = rustix::pipe::fcntl_setpipe_size(&writer, LARGE_PIPE_BYTES);
+        }
+        Ok(SplicePipe { reader, writer })
+    }
+
+    /// Moves up to `len_bytes` (not 0: that would look like an end) from `source` into the pipe.
+    ///
+    /// # Errors
+    /// `WouldBlock` where the socket is dry or the pipe has no free slot; the socket's own error.
+    pub fn fill(&self, source: &TcpStream, len_bytes: usize) -> io::Result<usize> {
+        source.try_io(|| move_pages(source, &self.writer, len_bytes))
+    }
+
+    /// Moves up to `len_bytes` (not 0) from the pipe to `sink`.
+    ///
+    /// # Errors
+    /// `WouldBlock` where the sink takes none; the socket's own error.
+    pub fn pour(&self, sink: &TcpStream, len_bytes: usize) -> io::Result<usize> {
+        sink.try_io(|| move_pages(&self.reader, sink, len_bytes))
+    }
+
+    /// Takes bytes out of the pipe by copying.
+    ///
+    /// # Errors
+    /// `WouldBlock` where it is empty.
+    pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.reader, into)?)
+    }
+}
+
+fn move_pages(from: impl AsFd, to: impl AsFd, len_bytes: usize) -> io::Result<usize> {
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    loop {
+        match splice(from.as_fd(), None, to.as_fd(), None, len_bytes, flags) {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+            Ok(moved) => return Ok(moved),
+        }
+    }
+}
+
+/// Whether splice(2) itself is refused here (seccomp, gVisor, WSL 1), whatever the sockets.
+pub fn is_splice_refused(error: &io::Error) -> bool {
+    let refusals = [Errno::NOSYS, Errno::INVAL, Errno::BADF, Errno::PERM, Errno::OPNOTSUPP];
+    refusals.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Tells the scheduler that this thread works in batches (SCHED_BATCH, sched(7)): waking it does not
+/// push aside whoever woke it, so that more bytes have come by the time it runs, and it wakes less.
+pub fn work_in_batches() {
+    let no_priority = libc::sched_param { sched_priority: 0 };
+    // SAFETY: 0 names the calling thread, and the parameters live until the call returns. A refusal
+    // leaves the thread as it was, which is good enough.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const no_priority) };
+}
+
+/// Lets several listeners of this process take turns on one port (SO_REUSEPORT).
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+/// Lets connect(2) choose the source port, by which all of them serve towards each target
+/// (IP_BIND_ADDRESS_NO_PORT).
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn bind_late(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the value is one int of
+    // the length told, as ip(7) asks for this option.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Bytes given to `stream` that its peer has not acknowledged (SIOCOUTQ); 0 where it cannot be told.
+pub fn unsent_bytes(stream: &TcpStream) -> usize {
+    outgoing_queue::read(stream).unwrap_or(0)
+}
+
+/// Closes a stream so that its peer sees a reset (SO_LINGER of 0).
+pub fn set_reset_on_close(stream: &TcpStream) {
+    // A socket that is gone already needs no reset.
+    let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+}
+
+mod outgoing_queue {
+    use rustix::ioctl::{Getter, Opcode, ioctl};
+
+    const SIOCOUTQ: Opcode = 0x5411;
+
+    pub fn read(stream: &mio::net::TcpStream) -> rustix::io::Result<usize> {
+        // SAFETY: for a TCP socket SIOCOUTQ writes one int (tcp(7)), which is what `Getter` provides.
+        let bytes = unsafe { ioctl(stream, Getter::<SIOCOUTQ, std::ffi::c_int>::new())? };
+        Ok(usize::try_from(bytes).unwrap_or(0))
+    }
+}

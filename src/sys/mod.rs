@@ -1,0 +1,43 @@
+//! What differs between operating systems, and the only `unsafe`. Every platform supplies:
+//!
+//! - [`SplicePipe`]: a pipe that moves bytes between sockets inside the kernel, with `open`, `fill`,
+//!   `pour` and `read`; uninhabited where there is none, so that the code around it compiles everywhere;
+//! - [`raise_descriptor_limit`]: lifts the soft limit of open descriptors to the hard one;
+//! - [`descriptor_limit`], [`open_descriptors`]: what holds of them, and how many are open;
+//! - [`work_in_batches`]: a hint to the scheduler that throughput matters more than who runs first;
+//! - [`share_port`]: lets several listeners of this process take turns on one port;
+//! - [`bind_late`]: a source address without a port reserved for it;
+//! - [`unsent_bytes`]: bytes that the peer has not acknowledged yet;
+//! - [`is_out_of_descriptors`], [`is_out_of_ports`], [`is_connecting`], [`is_splice_refused`]: what an
+//!   error means;
+//! - [`reuse_address`]: a port whose last owner is gone is free at once;
+//! - [`set_reset_on_close`]: a close that the peer sees as a reset;
+//! - [`Signals`]: what an operator sends to the process;
+//! - [`tell_manager`], [`manager_patience`], [`inherited_listeners`]: what a service manager such as
+//!   systemd is told, asks for and hands over.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+pub use linux::*;
+
+#[cfg(not(target_os = "linux"))]
+mod portable;
+#[cfg(not(target_os = "linux"))]
+pub use portable::*;
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub use unix::*;
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub use windows::*;
+
+mod signal;
+pub use signal::Signal;
+
+mod standing;
+pub use standing::Standing;

@@ -1,0 +1,109 @@
+//! What Unix systems share: descriptor limits, signals, the meaning of errors.
+
+use std::io;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::{Signal, Standing};
+
+/// Tells the service manager (systemd) how the process stands, if there is one that wants to know.
+pub fn tell_manager(standing: Standing) {
+    use sd_notify::NotifyState;
+    let told = match standing {
+        Standing::Ready => sd_notify::notify(&[NotifyState::Ready]),
+        Standing::Reloading => NotifyState::monotonic_usec_now()
+            .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+        Standing::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        Standing::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
+    };
+    // A manager that does not listen is no reason to do anything else.
+    let _ = told;
+}
+
+/// How often the service manager wants to be told [`Standing::Alive`]; `None` where it does not.
+pub fn manager_patience() -> Option<std::time::Duration> {
+    sd_notify::watchdog_enabled()
+}
+
+/// Sockets that the service manager has bound for us (socket activation).
+pub fn inherited_listeners() -> Vec<std::net::TcpListener> {
+    let mut given = listenfd::ListenFd::from_env();
+    (0..given.len()).filter_map(|index| given.take_tcp_listener(index).ok().flatten()).collect()
+}
+
+/// Lifts the soft limit of open descriptors to the hard one and returns what holds now; `None` where
+/// there is no limit.
+pub fn raise_descriptor_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}
+
+/// The limit of open descriptors; `None` where there is none.
+pub fn descriptor_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// Descriptors that this process has open; `None` where the system does not list them.
+pub fn open_descriptors() -> Option<u64> {
+    let listing = ["/proc/self/fd", "/dev/fd"].iter().find_map(|list| std::fs::read_dir(list).ok());
+    // The listing itself is one of them.
+    listing.map(|listing| (listing.count() as u64).saturating_sub(1))
+}
+
+/// Whether no descriptor, or no memory for one, was to be had.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Whether every local port towards that address is taken.
+pub fn is_out_of_ports(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ADDRNOTAVAIL.raw_os_error())
+}
+
+/// Whether this system lacks an address family, or has no address of it.
+pub fn lacks_family(error: &io::Error) -> bool {
+    let lacking = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT];
+    lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Whether connect(2) goes on by itself.
+pub fn is_connecting(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error())
+}
+
+/// Lets a port be bound whose last connections are in TIME_WAIT, as after a restart.
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn reuse_address(socket: &socket2::Socket) -> io::Result<()> {
+    socket.set_reuse_address(true)
+}
+
+/// The signals this process is sent, one after another.
+#[derive(Debug)]
+pub struct Signals(signal_hook::iterator::Signals);
+
+impl Signals {
+    /// Catches them from now on.
+    ///
+    /// # Errors
+    /// Where the system refuses a handler.
+    pub fn catch() -> io::Result<Signals> {
+        signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map(Signals)
+    }
+
+    /// Waits for the next one.
+    pub fn wait(&mut self) -> Signal {
+        match self.0.forever().next() {
+            Some(SIGHUP) => Signal::Reload,
+            _ => Signal::Stop,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Windows: no descriptor limit, Ctrl-C instead of signals, Winsock's errors.
+
+use std::io;
+use std::sync::mpsc::{Receiver, channel};
+
+use super::{Signal, Standing};
+
+const WSAEMFILE: i32 = 10024;
+const WSAENOBUFS: i32 = 10055;
+const WSAEPROTONOSUPPORT: i32 = 10043;
+const WSAEAFNOSUPPORT: i32 = 10047;
+const WSAEADDRINUSE: i32 = 10048;
+const WSAEADDRNOTAVAIL: i32 = 10049;
+
+/// There is no such manager here.
+pub fn tell_manager(_standing: Standing) {}
+
+/// There is no such manager here.
+pub fn manager_patience() -> Option<std::time::Duration> {
+    None
+}
+
+/// No sockets are handed over here.
+pub fn inherited_listeners() -> Vec<std::net::TcpListener> {
+    Vec::new()
+}
+
+/// Windows has no limit of this kind.
+pub fn raise_descriptor_limit() -> Option<u64> {
+    None
+}
+
+/// Windows has no limit of this kind.
+pub fn descriptor_limit() -> Option<u64> {
+    None
+}
+
+/// Handles are more than sockets and files, and no limit stands beside them.
+pub fn open_descriptors() -> Option<u64> {
+    None
+}
+
+/// Whether no socket, or no memory for one, was to be had.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(WSAEMFILE | WSAENOBUFS))
+}
+
+/// Whether every local port towards that address is taken.
+pub fn is_out_of_ports(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(WSAEADDRINUSE | WSAEADDRNOTAVAIL))
+}
+
+/// Whether this system lacks an address family, or has no address of it.
+pub fn lacks_family(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(WSAEPROTONOSUPPORT | WSAEAFNOSUPPORT | WSAEADDRNOTAVAIL))
+}
+
+/// Whether connect goes on by itself.
+pub fn is_connecting(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Nothing to do: a port in TIME_WAIT is free here, and the option would let others take ours.
+///
+/// # Errors
+/// None.
+pub fn reuse_address(_socket: &socket2::Socket) -> io::Result<()> {
+    Ok(())
+}
+
+/// Ctrl-C, Ctrl-Break and a closed console.
+#[derive(Debug)]
+pub struct Signals(Receiver<()>);
+
+impl Signals {
+    /// Catches them from now on.
+    ///
+    /// # Errors
+    /// Where the system refuses a handler.
+    pub fn catch() -> io::Result<Signals> {
+        let (sender, receiver) = channel();
+        ctrlc::set_handler(move || {
+            // The receiver lives as long as the process; after that nobody waits.
+            let _ = sender.send(());
+        })
+        .map_err(io::Error::other)?;
+        Ok(Signals(receiver))
+    }
+
+    /// Waits for the next one.
+    pub fn wait(&mut self) -> Signal {
+        // An error means that the handler is gone, and with it every way to stop but this one.
+        let _ = self.0.recv();
+        Signal::Stop
+    }
+}

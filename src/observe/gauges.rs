@@ -1,0 +1,282 @@
+//! How the gateway stands: atomics that workers and reloads write and the admin thread reads.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+
+use super::histograms::{Distribution, Timing, Timings};
+use crate::logic::limits::Limits;
+
+/// All that one process shows of itself, but for the counters.
+#[derive(Debug)]
+pub struct Gauges {
+    started: (Instant, SystemTime),
+    workers: Vec<Arc<WorkerGauges>>,
+    draining: AtomicBool,
+    configuration: Mutex<Configuration>,
+}
+
+/// The configuration in force, and what became of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// What is in force.
+    pub generation: Generation,
+    /// The last that was refused since.
+    pub refused: Option<Refused>,
+    /// How many were refused since the start.
+    pub refused_total: u64,
+}
+
+/// One configuration that took effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// 1 at the start, one more at each reload that changed something.
+    pub number: u64,
+    /// When it was last read and found good.
+    pub loaded: SystemTime,
+    /// Its file; none where the defaults are in force.
+    pub file: Option<String>,
+    /// The addresses that are bound.
+    pub listeners: Vec<SocketAddr>,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// A configuration that did not take effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// When it was read.
+    pub at: SystemTime,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Gauges {
+    /// Those of a process that starts now, with these workers.
+    pub fn new(
+        now: Instant,
+        wall: SystemTime,
+        workers: Vec<Arc<WorkerGauges>>,
+        generation: Generation,
+    ) -> Gauges {
+        Gauges {
+            started: (now, wall),
+            workers,
+            draining: AtomicBool::new(false),
+            configuration: Mutex::new(Configuration {
+                generation,
+                refused: None,
+                refused_total: 0,
+            }),
+        }
+    }
+
+    /// When the process started.
+    pub fn started(&self) -> SystemTime {
+        self.started.1
+    }
+
+    /// How long it runs.
+    pub fn uptime(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started.0)
+    }
+
+    /// The workers, by their index.
+    pub fn workers(&self) -> &[Arc<WorkerGauges>] {
+        &self.workers
+    }
+
+    /// What all workers recorded of `timing`.
+    pub fn distribution(&self, timing: Timing) -> Distribution {
+        Distribution::merged(timing, self.workers.iter().map(|worker| &worker.timings))
+    }
+
+    /// The gateway begins to drain: it is not ready any more.
+    pub fn drain(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// Whether it drains.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// Another configuration takes effect.
+    pub fn take_effect(&self, generation: Generation) {
+        let mut configuration = self.configuration.lock();
+        configuration.generation = generation;
+        configuration.refused = None;
+    }
+
+    /// Another configuration was read and refused; the one in force stays.
+    pub fn refuse(&self, at: SystemTime, why: String) {
+        let mut configuration = self.configuration.lock();
+        configuration.refused = Some(Refused { at, why });
+        configuration.refused_total += 1;
+    }
+
+    /// The configuration in force.
+    pub fn configuration(&self) -> Configuration {
+        self.configuration.lock().clone()
+    }
+}
+
+/// How one worker stands. It alone writes, once a turn; no line of the cache is another worker's too.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct WorkerGauges {
+    base: Instant,
+    turns: AtomicU64,
+    /// Microseconds from `base` to the begin of its turn, plus one; 0 = it sleeps.
+    turning: AtomicU64,
+    is_over: AtomicBool,
+    sessions: AtomicUsize,
+    pipes_out: AtomicUsize,
+    pipes_pooled: AtomicUsize,
+    buffers_out: AtomicUsize,
+    /// How long things take there.
+    pub timings: Timings,
+}
+
+/// What a worker holds, told at the end of a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Open sessions.
+    pub sessions: usize,
+    /// Pipes in use by flows.
+    pub pipes_out: usize,
+    /// Clean pipes kept.
+    pub pipes_pooled: usize,
+    /// Buffers in use by flows.
+    pub buffers_out: usize,
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It waits in its poll.
+    Sleeps,
+    /// It has been within one turn for so long.
+    Turns(Duration),
+    /// Its thread has ended.
+    IsOver,
+}
+
+impl WorkerGauges {
+    /// Those of a worker that begins at `now` and has not turned yet.
+    pub fn new(now: Instant) -> WorkerGauges {
+        WorkerGauges {
+            base: now,
+            turns: AtomicU64::new(0),
+            turning: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            sessions: AtomicUsize::new(0),
+            pipes_out: AtomicUsize::new(0),
+            pipes_pooled: AtomicUsize::new(0),
+            buffers_out: AtomicUsize::new(0),
+            timings: Timings::new(),
+        }
+    }
+
+    /// The poll has returned.
+    pub fn turn_begins(&self, now: Instant) {
+        self.turns.store(self.turns.load(Relaxed) + 1, Relaxed);
+        self.turning.store(self.since_base_us(now) + 1, Relaxed);
+    }
+
+    /// All is served that there was, and the next poll follows. The turn began at `began`.
+    pub fn turn_ends(&self, began: Instant, now: Instant, held: Held) {
+        self.timings.record(Timing::Turn, now.saturating_duration_since(began));
+        self.sessions.store(held.sessions, Relaxed);
+        self.pipes_out.store(held.pipes_out, Relaxed);
+        self.pipes_pooled.store(held.pipes_pooled, Relaxed);
+        self.buffers_out.store(held.buffers_out, Relaxed);
+        self.turning.store(0, Relaxed);
+    }
+
+    /// The worker will never turn again.
+    pub fn is_over(&self) {
+        self.is_over.store(true, Relaxed);
+    }
+
+    /// Turns begun so far.
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Relaxed)
+    }
+
+    /// What it does at `now`.
+    pub fn doing(&self, now: Instant) -> Doing {
+        if self.is_over.load(Relaxed) {
+            return Doing::IsOver;
+        }
+        match self.turning.load(Relaxed) {
+            0 => Doing::Sleeps,
+            since => Doing::Turns(Duration::from_micros(
+                (self.since_base_us(now) + 1).saturating_sub(since),
+            )),
+        }
+    }
+
+    /// What it held at the end of its last turn.
+    pub fn held(&self) -> Held {
+        Held {
+            sessions: self.sessions.load(Relaxed),
+            pipes_out: self.pipes_out.load(Relaxed),
+            pipes_pooled: self.pipes_pooled.load(Relaxed),
+            buffers_out: self.buffers_out.load(Relaxed),
+        }
+    }
+
+    fn since_base_us(&self, now: Instant) -> u64 {
+        // 580,000 years fit.
+        now.saturating_duration_since(self.base).as_micros() as u64
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test may ask the clock")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_shows_what_it_does_and_holds() {
+        let start = Instant::now();
+        let after = |ms| start + Duration::from_millis(ms);
+        let worker = WorkerGauges::new(start);
+        assert_eq!((worker.turns(), worker.doing(after(9_000))), (0, Doing::Sleeps));
+        worker.turn_begins(start);
+        assert_eq!(worker.doing(start), Doing::Turns(Duration::ZERO));
+        assert_eq!(worker.doing(after(7_000)), Doing::Turns(Duration::from_secs(7)));
+        let held = Held { sessions: 4, pipes_out: 1, pipes_pooled: 2, buffers_out: 3 };
+        worker.turn_ends(start, after(7_000), held);
+        assert_eq!((worker.doing(after(9_000)), worker.held()), (Doing::Sleeps, held));
+        let turns = Distribution::merged(Timing::Turn, [&worker.timings]);
+        assert_eq!((turns.count(), turns.sum()), (1, Duration::from_secs(7)));
+        worker.is_over();
+        assert_eq!(worker.doing(after(9_000)), Doing::IsOver);
+    }
+
+    #[test]
+    fn a_refused_configuration_shows_until_a_good_one_comes() {
+        let wall = SystemTime::UNIX_EPOCH;
+        let generation = Generation {
+            number: 1,
+            loaded: wall,
+            file: None,
+            listeners: Vec::new(),
+            limits: Limits::default(),
+        };
+        let gauges = Gauges::new(Instant::now(), wall, Vec::new(), generation.clone());
+        gauges.refuse(wall, "x".to_owned());
+        gauges.refuse(wall, "y".to_owned());
+        let shown = gauges.configuration();
+        assert_eq!((shown.generation.number, shown.refused_total), (1, 2));
+        assert_eq!(shown.refused, Some(Refused { at: wall, why: "y".to_owned() }));
+        gauges.take_effect(Generation { number: 2, ..generation });
+        let shown = gauges.configuration();
+        assert_eq!((shown.generation.number, shown.refused, shown.refused_total), (2, None, 2));
+    }
+}

@@ -1,0 +1,264 @@
+//! How the gateway stands, as one value: written as JSON by the admin listener, read by `sluice status`
+//! and `sluice counters`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::counters::{Counters, Snapshot};
+use super::gauges::{Configuration, Doing, Gauges, WorkerGauges};
+use super::lines::rfc_3339;
+use crate::logic::limits::Limits;
+
+/// What only the shell around the workers knows, and its clock.
+pub trait Inside: Send + Sync {
+    /// Monotonic time.
+    fn now(&self) -> Instant;
+    /// Wakes every worker, so that it shows whether it turns.
+    fn knock(&self);
+    /// Descriptors, as far as the system tells.
+    fn descriptors(&self) -> Descriptors;
+    /// Names that wait for a thread of the resolver.
+    fn resolver_queued(&self) -> usize;
+}
+
+/// Descriptors of the process; `None` where the system does not tell, or has no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptors {
+    /// Open now.
+    pub open: Option<u64>,
+    /// That may be open.
+    pub limit: Option<u64>,
+}
+
+/// How the gateway stands. A field that another version does not tell is read as empty.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// The version of the program.
+    pub version: String,
+    /// When it started, RFC 3339.
+    pub started: String,
+    /// How long it runs, in seconds.
+    pub uptime_s: f64,
+    /// Whether it is about to stop.
+    pub draining: bool,
+    /// The configuration in force.
+    pub configuration: ConfigurationStatus,
+    /// The addresses that are bound.
+    pub listeners: Vec<String>,
+    /// The workers, by their index.
+    pub workers: Vec<WorkerStatus>,
+    /// Every limit under the name it has in the configuration.
+    pub limits: BTreeMap<String, u64>,
+    /// Descriptors.
+    pub descriptors: Descriptors,
+    /// Names that wait to be resolved.
+    pub resolver_queued: usize,
+    /// The counters.
+    pub counters: CounterStatus,
+}
+
+/// The configuration in force, and the one that was refused since.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConfigurationStatus {
+    /// 1 at the start, one more at each reload that changed something.
+    pub generation: u64,
+    /// When it was last read and found good, RFC 3339.
+    pub loaded: String,
+    /// Its file; none where the defaults are in force.
+    pub file: Option<String>,
+    /// When another one was refused since, RFC 3339.
+    pub refused: Option<String>,
+    /// Why it was.
+    pub refused_why: Option<String>,
+    /// How many were refused since the start.
+    pub refused_total: u64,
+}
+
+/// One worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkerStatus {
+    /// `sleeps`, `turns` or `is over`.
+    pub doing: String,
+    /// How long its present turn takes, in milliseconds; 0 while it sleeps.
+    pub turning_ms: u64,
+    /// Turns begun.
+    pub turns: u64,
+    /// Open sessions.
+    pub sessions: usize,
+    /// Pipes in use.
+    pub pipes_out: usize,
+    /// Pipes kept for the next flow.
+    pub pipes_pooled: usize,
+    /// Buffers in use.
+    pub buffers_out: usize,
+}
+
+/// The counters, under the names that the metrics have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CounterStatus {
+    /// Active Client Connection.
+    pub active_client_connections: usize,
+    /// Connected Client.
+    pub connected_clients: usize,
+    /// Error Count.
+    pub errors: u64,
+    /// Rejection Count.
+    pub rejections: u64,
+    /// Client connections ever accepted.
+    pub sessions: u64,
+    /// Bytes from clients to remotes.
+    pub bytes_up: u64,
+    /// Bytes from remotes to clients.
+    pub bytes_down: u64,
+    /// Events that no outlet could take.
+    pub events_lost: u64,
+    /// Refusals by reason.
+    pub refusals: BTreeMap<String, u64>,
+}
+
+/// The status at this moment.
+pub(super) fn status(counters: &Counters, gauges: &Gauges, inside: &dyn Inside) -> Status {
+    let now = inside.now();
+    let configuration = gauges.configuration();
+    let Configuration { generation, refused, refused_total } = &configuration;
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: rfc_3339(gauges.started()),
+        uptime_s: gauges.uptime(now).as_millis() as f64 / 1e3,
+        draining: gauges.is_draining(),
+        configuration: ConfigurationStatus {
+            generation: generation.number,
+            loaded: rfc_3339(generation.loaded),
+            file: generation.file.clone(),
+            refused: refused.as_ref().map(|refused| rfc_3339(refused.at)),
+            refused_why: refused.as_ref().map(|refused| refused.why.clone()),
+            refused_total: *refused_total,
+        },
+        listeners: generation.listeners.iter().map(ToString::to_string).collect(),
+        workers: gauges.workers().iter().map(|worker| WorkerStatus::of(worker, now)).collect(),
+        limits: limits(&generation.limits),
+        descriptors: inside.descriptors(),
+        resolver_queued: inside.resolver_queued(),
+        counters: CounterStatus::of(counters.snapshot()),
+    }
+}
+
+impl WorkerStatus {
+    fn of(worker: &WorkerGauges, now: Instant) -> WorkerStatus {
+        let (doing, turning) = match worker.doing(now) {
+            Doing::Sleeps => ("sleeps", Duration::ZERO),
+            Doing::Turns(turning) => ("turns", turning),
+            Doing::IsOver => ("is over", Duration::ZERO),
+        };
+        let held = worker.held();
+        WorkerStatus {
+            doing: doing.to_owned(),
+            turning_ms: u64::try_from(turning.as_millis()).unwrap_or(u64::MAX),
+            turns: worker.turns(),
+            sessions: held.sessions,
+            pipes_out: held.pipes_out,
+            pipes_pooled: held.pipes_pooled,
+            buffers_out: held.buffers_out,
+        }
+    }
+}
+
+impl CounterStatus {
+    fn of(snapshot: Snapshot) -> CounterStatus {
+        let refusals = snapshot.refusals.into_iter();
+        CounterStatus {
+            active_client_connections: snapshot.active,
+            connected_clients: snapshot.connected,
+            errors: snapshot.errors,
+            rejections: snapshot.rejections,
+            sessions: snapshot.sessions_total,
+            bytes_up: snapshot.bytes_up,
+            bytes_down: snapshot.bytes_down,
+            events_lost: snapshot.events_lost,
+            refusals: refusals.map(|(reason, count)| (reason.to_string(), count)).collect(),
+        }
+    }
+}
+
+/// Taken apart field by field, so that a new limit cannot be left out.
+fn limits(limits: &Limits) -> BTreeMap<String, u64> {
+    let &Limits {
+        sessions,
+        sessions_per_client,
+        head_bytes,
+        head_ms,
+        resolve_ms,
+        dial_ms,
+        hello_bytes,
+        hello_ms,
+        idle_ms,
+        half_closed_ms,
+        session_ms,
+        keepalive_s,
+        drain_ms,
+        drain_notice_ms,
+    } = limits;
+    let named = [
+        ("sessions", sessions as u64),
+        ("sessions_per_client", sessions_per_client as u64),
+        ("head_bytes", head_bytes as u64),
+        ("head_ms", head_ms),
+        ("resolve_ms", resolve_ms),
+        ("dial_ms", dial_ms),
+        ("hello_bytes", hello_bytes as u64),
+        ("hello_ms", hello_ms),
+        ("idle_ms", idle_ms),
+        ("half_closed_ms", half_closed_ms),
+        ("session_ms", session_ms),
+        ("keepalive_s", keepalive_s),
+        ("drain_ms", drain_ms),
+        ("drain_notice_ms", drain_notice_ms),
+    ];
+    named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test may ask the clock")]
+mod tests {
+    use super::super::admin::sample;
+    use super::*;
+    use crate::logic::reason::Reason;
+
+    #[test]
+    fn a_status_survives_its_json_and_has_every_part() {
+        let sample = sample::panel(Instant::now());
+        sample.counters.count(Reason::DialFailed);
+        sample.gauges.workers()[1].turn_begins(sample.inside.now());
+        let status = status(&sample.counters, &sample.gauges, sample.inside.as_ref());
+        let json = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
+        assert_eq!(status.version, env!("CARGO_PKG_VERSION"));
+        assert_eq!(status.started, "1970-01-12T13:46:40.000Z");
+        assert_eq!(status.listeners, ["127.0.0.1:8080"]);
+        assert_eq!(status.workers[0].doing, "sleeps");
+        assert_eq!((status.workers[1].doing.as_str(), status.workers[1].turns), ("turns", 1));
+        assert_eq!(status.limits["head_ms"], 10_000);
+        assert_eq!(status.counters.errors, 1);
+        assert_eq!(status.counters.refusals["dial_failed"], 1);
+        assert_eq!(status.counters.refusals["loop"], 0);
+        assert_eq!(status.descriptors, Descriptors { open: Some(12), limit: Some(1024) });
+    }
+
+    #[test]
+    fn every_limit_is_there() {
+        let shown = format!("{:?}", Limits::default());
+        assert_eq!(limits(&Limits::default()).len(), shown.matches(": ").count());
+    }
+
+    #[test]
+    fn what_another_version_does_not_tell_is_empty() {
+        let status: Status = serde_json::from_str(r#"{"version":"9","more":1}"#).unwrap();
+        assert_eq!((status.version.as_str(), status.workers.len()), ("9", 0));
+    }
+}

@@ -1,0 +1,426 @@
+//! Reads a configuration: text to checked values, with every problem at its place.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use toml_edit::Document;
+
+use crate::logic::addresses::Addresses;
+use crate::logic::hosts::{HostPattern, Hosts};
+use crate::observe::events::Level;
+use crate::observe::settings::{Destination, Format};
+use crate::proto::tls::Version;
+
+use super::networks;
+use super::place::{self, Place};
+use super::problem::{Problem, Problems};
+use super::schema::{CarrierChoice, Config, LIMITS, WORKERS_MAX};
+use super::section::Section;
+
+/// What [`read`] came back with.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// There is a file; without one, `config` is the defaults.
+    pub is_from_file: bool,
+}
+
+/// The configuration at `place`; the defaults where nobody named a file and there is none.
+///
+/// # Errors
+/// Everything that is wrong with the file.
+pub fn read(place: &Place) -> Result<Loaded, Vec<Problem>> {
+    match place.read() {
+        Ok(Some(bytes)) => {
+            let config = parse(&bytes, &place.file)?;
+            Ok(Loaded { config, is_from_file: true })
+        }
+        Ok(None) => Ok(Loaded { config: Config::default(), is_from_file: false }),
+        Err(problem) => Err(vec![problem]),
+    }
+}
+
+/// The configuration in `bytes`, which `file` is said to hold.
+///
+/// # Errors
+/// Everything that is wrong with it; at least one problem, in the order of the file.
+pub fn parse(bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
+    let text = place::text(bytes, file).map_err(|problem| vec![problem])?;
+    let mut problems = Problems::new();
+    let document = match Document::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            problems.add(error.span().or(Some(text.len()..text.len())), one_line(error.message()));
+            return Err(problems.locate(file, text));
+        }
+    };
+    let mut config = config(Section::top(document.as_table()), &mut problems);
+    config.is_blank = document.as_table().is_empty();
+    if problems.is_empty() { Ok(config) } else { Err(problems.locate(file, text)) }
+}
+
+fn config(mut top: Section<'_>, problems: &mut Problems) -> Config {
+    let mut config = Config::default();
+    if let Some(listen) = top.list("listen", networks::listen, problems) {
+        if listen.value.is_empty() {
+            problems.add(listen.span, "listen must name at least one address");
+        }
+        config.listen = without_repeats(listen.value);
+        config.listen_is_default = false;
+    }
+    if let Some(workers) = top.number("workers", 0..=WORKERS_MAX, problems) {
+        config.workers = workers.value as usize;
+    }
+    if let Some(carrier) = top.choice("carrier", &CARRIERS, problems) {
+        config.carrier = carrier;
+    }
+    let mut allow = top.section("allow", problems);
+    let mut dial = top.section("dial", problems);
+    let mut proxy_protocol = top.section("proxy_protocol", problems);
+    let mut tls = top.section("tls", problems);
+    let mut limits = top.section("limits", problems);
+    let mut events = top.section("events", problems);
+    let mut admin = top.section("admin", problems);
+    read_allow(&mut allow, &mut config, problems);
+    if let Some(sources) = dial.list("source_addresses", networks::source, problems) {
+        config.source_addresses = sources.value;
+    }
+    if let Some(balancers) = proxy_protocol.list("from", networks::block, problems) {
+        config.balancers = balancers.value;
+    }
+    if let Some(version) = tls.choice("min_version", &VERSIONS, problems) {
+        config.min_version = version;
+    }
+    if let Some(is_matched) = tls.choice("server_name", &SERVER_NAMES, problems) {
+        config.match_server_name = is_matched;
+    }
+    for limit in LIMITS {
+        if let Some(found) = limits.number(limit.key, limit.least..=limit.most, problems) {
+            (limit.set)(&mut config.limits, found.value);
+        }
+    }
+    read_events(&mut events, &mut config, problems);
+    if let Some(listen) = admin.string("listen", problems) {
+        match networks::admin(listen.value) {
+            Ok(address) => config.admin_listen = address,
+            Err(why) => problems.add(
+                listen.span,
+                format!("{}: \"{}\": {why}", listen.path, networks::shown(listen.value)),
+            ),
+        }
+    }
+    let sections = [top, allow, dial, proxy_protocol, tls, limits, events, admin];
+    let keys: Vec<String> = sections.iter().flat_map(Section::known).collect();
+    for section in sections {
+        section.finish(&keys, problems);
+    }
+    config
+}
+
+fn read_allow(allow: &mut Section<'_>, config: &mut Config, problems: &mut Problems) {
+    let pattern = |text: &str| HostPattern::parse(text).map_err(|error| error.to_string());
+    if let Some(hosts) = allow.list("hosts", pattern, problems) {
+        config.hosts = Hosts::new(hosts.value);
+    }
+    if let Some(addresses) = allow.list("addresses", networks::block, problems) {
+        config.addresses = Addresses::new(addresses.value);
+    }
+    if let Some(clients) = allow.list("clients", networks::block, problems) {
+        config.clients = clients.value;
+    }
+    if let Some(cuts_open) = allow.boolean("cut_open", problems) {
+        config.cuts_open = cuts_open;
+    }
+}
+
+fn read_events(events: &mut Section<'_>, config: &mut Config, problems: &mut Problems) {
+    if let Some(to) = events.string("to", problems) {
+        match Destination::parse(to.value) {
+            Ok(destination) => config.events.to = destination,
+            Err(why) => problems.add(to.span, format!("{}: {why}", to.path)),
+        }
+    }
+    let formats = Format::ALL.map(|format| (format.as_str(), format));
+    if let Some(format) = events.choice("format", &formats, problems) {
+        config.events.format = format;
+    }
+    let levels = Level::ALL.map(|level| (level.as_str(), level));
+    if let Some(level) = events.choice("level", &levels, problems) {
+        config.events.level = level;
+    }
+}
+
+const CARRIERS: [(&str, CarrierChoice); 3] = [
+    ("auto", CarrierChoice::Auto),
+    ("splice", CarrierChoice::Splice),
+    ("copy", CarrierChoice::Copy),
+];
+
+const VERSIONS: [(&str, Version); 4] = [
+    ("1.0", Version::TLS10),
+    ("1.1", Version::TLS11),
+    ("1.2", Version::TLS12),
+    ("1.3", Version::TLS13),
+];
+
+const SERVER_NAMES: [(&str, bool); 2] = [("match", true), ("off", false)];
+
+/// An address twice would refuse itself when it is bound; port 0 is another port each time.
+fn without_repeats(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let mut kept: Vec<SocketAddr> = Vec::new();
+    for address in addresses {
+        if address.port() == 0 || !kept.contains(&address) {
+            kept.push(address);
+        }
+    }
+    kept
+}
+
+fn one_line(message: &str) -> String {
+    message.split('\n').map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logic::hosts::HostVerdict;
+    use crate::proto::target::Target;
+
+    const EVERYTHING: &str = r#"
+        listen = ["127.0.0.1:0", "[::1]:8080", "[::1]:8080"]
+        workers = 3
+        carrier = "copy"
+        [allow]
+        hosts = ["www.test.com", "*.ods.example.com", "intranet.example.com:8443"]
+        addresses = ["127.0.0.0/8", "fd00::1"]
+        clients = ["10.0.0.0/8", "::ffff:192.0.2.0/120"]
+        cut_open = true
+        [dial]
+        source_addresses = ["127.0.0.2"]
+        [proxy_protocol]
+        from = ["10.0.0.4", "fd00::/8"]
+        [tls]
+        min_version = "1.3"
+        server_name = "off"
+        [limits]
+        sessions = 0
+        sessions_per_client = 7
+        head_bytes = 64
+        head_ms = 1
+        resolve_ms = 2
+        dial_ms = 3
+        hello_bytes = 1_048_576
+        hello_ms = 4
+        idle_ms = 2073600000
+        half_closed_ms = 0
+        session_ms = 5
+        keepalive_s = 32767
+        drain_ms = 0
+        drain_notice_ms = 6
+        [events]
+        to = "file:/var/log/sluice.log"
+        format = "json"
+        level = "debug"
+        [admin]
+        listen = "[::1]:9180"
+    "#;
+
+    fn problems(text: &[u8]) -> Vec<String> {
+        match parse(text, Path::new("f.toml")) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.iter().map(Problem::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn a_file_with_every_key_sets_every_value() {
+        let config = parse(EVERYTHING.as_bytes(), Path::new("f.toml")).unwrap();
+        let listen: Vec<String> = config.listen.iter().map(SocketAddr::to_string).collect();
+        assert_eq!(listen, ["127.0.0.1:0", "[::1]:8080"]);
+        assert!(!config.listen_is_default && !config.match_server_name);
+        assert_eq!((config.workers, config.carrier), (3, CarrierChoice::Copy));
+        assert_eq!(config.hosts.len(), 3);
+        let target = Target::parse(b"a.ods.example.com:443").unwrap();
+        assert!(matches!(config.hosts.judge(&target), HostVerdict::Allowed(_)));
+        assert!(config.addresses.judge("127.9.9.9".parse().unwrap()).is_ok());
+        assert!(config.addresses.judge("10.0.0.1".parse().unwrap()).is_err());
+        let clients: Vec<String> = config.clients.iter().map(ToString::to_string).collect();
+        assert_eq!(clients, ["10.0.0.0/8", "192.0.2.0/24"]);
+        assert_eq!(config.source_addresses.len(), 1);
+        let balancers: Vec<String> = config.balancers.iter().map(ToString::to_string).collect();
+        assert_eq!(balancers, ["10.0.0.4/32", "fd00::/8"]);
+        assert_eq!(config.min_version, Version::TLS13);
+        let limits = format!("{:?}", config.limits);
+        assert_eq!(
+            limits,
+            "Limits { sessions: 0, sessions_per_client: 7, head_bytes: 64, head_ms: 1, \
+             resolve_ms: 2, dial_ms: 3, hello_bytes: 1048576, hello_ms: 4, idle_ms: 2073600000, \
+             half_closed_ms: 0, session_ms: 5, keepalive_s: 32767, drain_ms: 0, \
+             drain_notice_ms: 6 }"
+        );
+        assert!(config.cuts_open && !config.is_blank);
+        assert_eq!(config.events.to, Destination::File("/var/log/sluice.log".into()));
+        assert_eq!((config.events.format, config.events.level), (Format::Json, Level::Debug));
+        assert_eq!(config.admin_listen, Some("[::1]:9180".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        for text in ["", "\n", "# nothing\r\n", "\u{feff}", "\u{feff}workers = 0\n", "[allow]"] {
+            let config = parse(text.as_bytes(), Path::new("f.toml")).unwrap();
+            assert!(config.listen_is_default && config.hosts.is_empty(), "{text:?}");
+            assert_eq!(config.listen.len(), 2);
+            assert!(config.match_server_name && config.min_version == Version::TLS12);
+            assert_eq!(config.admin_listen, Some("127.0.0.1:9180".parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn an_empty_admin_address_is_no_admin_listener() {
+        let config = parse(b"admin.listen = \"\"", Path::new("f.toml")).unwrap();
+        assert_eq!(config.admin_listen, None);
+    }
+
+    #[test]
+    fn other_spellings_of_a_section_are_the_same_section() {
+        for text in ["limits.head_ms = 5", "limits = { head_ms = 5 }", "[\"limits\"]\nhead_ms = 5"]
+        {
+            let config = parse(text.as_bytes(), Path::new("f.toml")).unwrap();
+            assert_eq!(config.limits.head_ms, 5, "{text}");
+        }
+    }
+
+    /// Bad text and how its problems start, all of them, in order.
+    const BAD: &[(&str, &[&str])] = &[
+        ("listen = 8080", &["1:10: listen must be a list of strings, not an integer"]),
+        ("listen = \"x\"", &["1:10: listen must be a list of strings, not a string"]),
+        ("listen = []", &["1:10: listen must name at least one address"]),
+        ("listen = [8080]", &["1:11: listen must be a list of strings, but this is an integer"]),
+        ("listen = [\"8080\"]", &["1:11: listen: \"8080\": a port alone: write \"0.0.0.0:8080\""]),
+        (
+            "listen = [\n  \"[::]:1\",\n  \"a:1\"]",
+            &["3:3: listen: \"a:1\": expected an IP address"],
+        ),
+        ("listen = [\"0.0.0.0:65536\"]", &["1:11: listen: \"0.0.0.0:65536\": the port must be 1"]),
+        ("workers = \"text\"", &["1:11: workers must be a whole number, not a string"]),
+        ("workers = 257", &["1:11: workers must be 0 to 256, not 257"]),
+        ("workers = -1", &["1:11: workers must be 0 to 256, not -1"]),
+        ("workers = 1.5", &["1:11: workers must be a whole number, not a float"]),
+        (
+            "carrier = \"Copy\"",
+            &["1:11: carrier must be one of \"auto\", \"splice\", \"copy\", not"],
+        ),
+        ("wrokers = 1", &["1:1: unknown key \"wrokers\"; did you mean \"workers\"?"]),
+        ("zzz = 1", &["1:1: unknown key \"zzz\""]),
+        ("hosts = []", &["1:1: unknown key \"hosts\"; did you mean \"allow.hosts\"?"]),
+        ("[Limits]\nhead_ms = 1", &["1:2: unknown section \"Limits\"; did you mean \"limits\"?"]),
+        ("[limit]", &["1:2: unknown section \"limit\"; did you mean \"limits\"?"]),
+        ("limits = 5", &["1:10: limits must be a section, as in [SECTION], not an integer"]),
+        ("[[limits]]", &["1:1: limits must be a section, as in [SECTION], not an array of tables"]),
+        ("[limits]\nhead = 1", &["2:1: unknown key \"limits.head\"; did you mean \"limits.head_"]),
+        ("[limits]\nhead_bytes = 63", &["2:14: limits.head_bytes must be 64 to 1048576, not 63"]),
+        ("[limits]\nhead_ms = 0", &["2:11: limits.head_ms must be 1 to 2073600000, not 0"]),
+        ("[limits]\nidle_ms = 2073600001", &["2:11: limits.idle_ms must be 0 to 2073600000, not"]),
+        (
+            "[limits]\nworkers = 1",
+            &["2:1: unknown key \"limits.workers\"; did you mean \"workers\""],
+        ),
+        ("[limits]\nidle_ms = true", &["2:11: limits.idle_ms must be a whole number, not a bool"]),
+        ("[limits.head_ms]", &["1:1: limits.head_ms must be a whole number, not a table"]),
+        ("[allow]\nhosts = [\"*\"]", &["2:10: allow.hosts: \"*\": too broad"]),
+        ("[allow]\nhosts = [\"*.com\"]", &["2:10: allow.hosts: \"*.com\": too broad"]),
+        ("[allow]\nhosts = \"a.b\"", &["2:9: allow.hosts must be a list of strings, not a string"]),
+        ("[allow]\nhosts = [\"a..b\"]", &["2:10: allow.hosts: \"a..b\": "]),
+        ("[allow]\nclients = [\"10.1.2.3/8\"]", &["2:12: allow.clients: \"10.1.2.3/8\": has bits"]),
+        ("[allow]\naddresses = [\"x\"]", &["2:14: allow.addresses: \"x\": expected an address"]),
+        (
+            "proxy_protocol.from = [\"lb.example.com\"]",
+            &["1:24: proxy_protocol.from: \"lb.example.com\": expected an address"],
+        ),
+        ("dial.source_addresses = [\"::\"]", &["1:26: dial.source_addresses: \"::\": not an"]),
+        (
+            "tls.min_version = \"1.4\"",
+            &["1:19: tls.min_version must be one of \"1.0\", \"1.1\", \""],
+        ),
+        ("tls.min_version = 1.2", &["1:19: tls.min_version must be a string, not a float"]),
+        ("tls.server_name = true", &["1:19: tls.server_name must be a string, not a boolean"]),
+        ("events.to = \"stdout\"", &["1:13: events.to: expected \"stderr\""]),
+        ("events.level = \"warn\"", &["1:16: events.level must be one of \"debug\", \"info\", \""]),
+        ("admin.listen = 9180", &["1:16: admin.listen must be a string, not an integer"]),
+        ("[admin]\nlisten = \"9180\"", &["2:10: admin.listen: \"9180\": a port alone: write"]),
+        ("a = \n", &["1:5: "]),
+        ("workers = 1\nworkers = 2", &["2:1: duplicate key"]),
+        ("[allow]\n[allow]", &["2:2: duplicate key"]),
+        ("listen = [", &["1:11: "]),
+        ("\u{fc} = 1", &["1:1: "]),
+        ("\u{feff}wrokers = 1", &["1:1: unknown key"]),
+        ("# \u{fc}\u{fc}\nlimits = { \"\u{fc}\" = 1, x = 2 }", &["2:12: unknown", "2:21: unknown"]),
+        (
+            "workers = 999\nx = 1\nlisten = [\"a\", \"b\"]\n[limits]\nhead_ms = 0\nhead_mss = 1\n",
+            &[
+                "1:11: workers must be",
+                "2:1: unknown key \"x\"",
+                "3:11: listen: \"a\"",
+                "3:16: listen: \"b\"",
+                "5:11: limits.head_ms must be",
+                "6:1: unknown key \"limits.head_mss\"; did you mean \"limits.head_ms\"?",
+            ],
+        ),
+    ];
+
+    #[test]
+    fn every_problem_is_told_at_its_place() {
+        for (text, starts) in BAD {
+            let told = problems(text.as_bytes());
+            assert_eq!(told.len(), starts.len(), "{text}: {told:#?}");
+            for (told, start) in told.iter().zip(*starts) {
+                assert!(told.starts_with(&format!("f.toml:{start}")), "{text}: {told}");
+                assert!(!told.contains('\n'), "{told}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_cut_at_any_byte_is_a_configuration_or_problems() {
+        let mut good = 0;
+        for end in 0..EVERYTHING.len() {
+            match parse(&EVERYTHING.as_bytes()[..end], Path::new("f.toml")) {
+                Ok(_) => good += 1,
+                Err(problems) => assert!(!problems.is_empty()),
+            }
+        }
+        assert!(good > 0 && good < EVERYTHING.len());
+    }
+
+    #[test]
+    fn damaged_files_are_told_and_never_half_read() {
+        for (bytes, start) in [
+            (vec![0; 4_096], "f.toml:1:1: a NUL byte"),
+            (b"workers = 1\n\xff".to_vec(), "f.toml:2:1: not UTF-8"),
+            (vec![b'['; 100_000], "f.toml:1:"),
+            (b"a = ".iter().copied().chain([b'['; 100_000]).collect(), "f.toml:1:"),
+            (vec![b'#'; (1 << 20) + 1], "f.toml: larger than"),
+        ] {
+            let told = problems(&bytes);
+            assert!(told[0].starts_with(start), "{start}: {}", told[0]);
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_shown() {
+        for text in ["password = \"hunter2\"", "password = hunter2", "[x]\npassword = \"hunter2"] {
+            let told = problems(text.as_bytes()).join("\n");
+            assert!(!told.is_empty() && !told.contains("hunter2"), "{told}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_gives_a_configuration_or_problems(text in "[\\[\\]a-z_.={}\"\\n, 0-9\u{fc}]{0,80}") {
+            if let Err(problems) = parse(text.as_bytes(), Path::new("f.toml")) {
+                proptest::prop_assert!(!problems.is_empty());
+            }
+        }
+    }
+}

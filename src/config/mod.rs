@@ -1,0 +1,10 @@
+//! File to values, and nothing else: found, read, checked, and every problem told with its place.
+//! A configuration is either whole and right, or not there; it never takes effect by halves.
+
+pub mod changes;
+pub mod load;
+pub(crate) mod networks;
+pub mod place;
+pub mod problem;
+pub mod schema;
+mod section;

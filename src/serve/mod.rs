@@ -1,0 +1,22 @@
+//! The shell: wires logic to mechanisms, and knows no protocol.
+
+pub mod acceptor;
+mod change;
+mod dialling;
+mod farewell;
+pub mod gateway;
+mod hands;
+mod inside;
+mod leaving;
+pub mod listeners;
+pub mod orders;
+mod panics;
+mod parting;
+mod reaching;
+mod relay;
+pub mod start;
+pub mod supervisor;
+mod taking;
+pub mod tools;
+pub mod tunnel;
+pub mod worker;

@@ -1,0 +1,116 @@
+//! How a session reaches its target: the name's addresses, a connected remote, the 200.
+
+use super::dialling::Dialled;
+use super::tools::{Fate, Tools};
+use super::tunnel::Tunnel;
+use crate::logic::ending::{Side, Stage};
+use crate::logic::policy::Refusal;
+use crate::logic::reason::Reason;
+use crate::logic::session::Input;
+use crate::logic::watch::Direction;
+use crate::net::kernel::{Kernel, Lookup};
+use crate::observe::histograms::Timing;
+use crate::proto::reply;
+use crate::proto::target::Host;
+
+impl<K: Kernel> Tunnel<K> {
+    /// A well-formed CONNECT came in; `early` are the bytes that came with it.
+    pub(super) fn connect_received(&mut self, early: &[u8], tools: &mut Tools<K>) {
+        self.head_was_whole = true;
+        tools.counters.tunnel_opened();
+        self.asked_at = tools.kernel.now();
+        if !early.is_empty() {
+            self.up.carrier.preload(early, &mut tools.pools);
+            self.up.flow.preload(early.len());
+        }
+        self.up.flow.wait();
+        self.tell_event(Reason::ConnectReceived, tools, |event| event);
+    }
+
+    /// Asks for the addresses of the target's name.
+    pub(super) fn resolve(&mut self, tools: &mut Tools<K>) -> Fate {
+        let Some(name) = self.name() else { return Fate::Rest };
+        match tools.kernel.look_up(&name, self.token) {
+            Lookup::Pending => {
+                self.asks_for_name = true;
+                self.step_at = tools.kernel.now();
+                Fate::Rest
+            }
+            Lookup::Known(answer) => self.resolved(answer, tools),
+            Lookup::Busy => {
+                let refusal = Refusal::plain(Reason::ResolverBusy);
+                self.tell(Input::Resolved(Err(refusal)), tools)
+            }
+        }
+    }
+
+    /// Goes on with the dialling attempts.
+    pub(super) fn dial(&mut self, tools: &mut Tools<K>) -> Fate {
+        let Some(mut dialling) = self.dialling.take() else { return Fate::Rest };
+        match dialling.advance(tools, self.token) {
+            Dialled::NotYet => {
+                self.remote_address = dialling.address();
+                self.dialling = Some(dialling);
+                Fate::Rest
+            }
+            Dialled::Connected(stream, address) => {
+                self.remote = Some(stream);
+                self.remote_address = Some(address);
+                tools.time(Timing::Dial, self.step_at);
+                self.tell(Input::Dialled, tools)
+            }
+            Dialled::Failed(refusal) => {
+                self.remote_address = dialling.address();
+                dialling.abandon(tools);
+                self.tell(Input::DialFailed(refusal), tools)
+            }
+        }
+    }
+
+    /// The remote is connected: says so, and starts both flows.
+    pub(super) fn open(&mut self, tools: &mut Tools<K>) -> Fate {
+        let Some(client) = &mut self.client else { return Fate::Rest };
+        let written = match tools.kernel.write(client, reply::ESTABLISHED) {
+            Ok(written) => written,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+            Err(_) => return self.tell(Input::Broke(Side::Client), tools),
+        };
+        if written < reply::ESTABLISHED.len() {
+            // The rest goes first in the down flow; nothing of the remote is read before it is out.
+            let rest = &reply::ESTABLISHED[written..];
+            self.down.carrier.preload(rest, &mut tools.pools);
+            self.down.flow.preload_own(rest.len());
+        }
+        tools.time(Timing::SetUp, self.asked_at);
+        self.up.flow.release();
+        if self.up.flow.held() > 0 {
+            let fate = self.judge_held(Direction::Up, 0, tools);
+            if fate != Fate::Rest || self.session.stage() == Stage::Refusing {
+                return fate;
+            }
+        }
+        self.relay(tools)
+    }
+
+    pub(super) fn stop_waiting_for_name(&mut self, tools: &mut Tools<K>) {
+        if std::mem::take(&mut self.asks_for_name)
+            && let Some(name) = self.name()
+        {
+            tools.kernel.forget(&name, self.token);
+        }
+    }
+
+    pub(super) fn stop_dialling(&mut self, tools: &mut Tools<K>) {
+        if let Some(mut dialling) = self.dialling.take() {
+            dialling.abandon(tools);
+        }
+    }
+
+    /// The name of the target, unless it is an address.
+    pub(super) fn name(&self) -> Option<Box<str>> {
+        match &self.session.target()?.host {
+            Host::Name(name) => Some(name.clone()),
+            Host::Address(_) => None,
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! A whole gateway: bind, start the workers, do what it is told, stop.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::acceptor::{Accepting, Acceptor};
+use super::hands::{self, Hand, keepalive, rules_of};
+use super::inside::{AskSupervisor, Shell};
+use super::listeners::{Changed, Listeners, Prepared};
+use super::orders::{Order, Rules};
+use super::panics;
+use super::start::{Reread, Start, StartError};
+use super::supervisor::{self, Request};
+use crate::config::changes;
+use crate::config::schema::Config;
+use crate::logic::reason::Reason;
+use crate::net::kernel::Mail;
+use crate::net::resolver::Resolver;
+use crate::net::sockets;
+use crate::observe::admin::{self, Admin, Panel};
+use crate::observe::counters::Counters;
+use crate::observe::events::Event;
+use crate::observe::gauges::{Gauges, Generation};
+use crate::observe::liveness::Liveness;
+use crate::observe::outlets::{self, Events, Outlet};
+use crate::sys;
+
+/// How long an outlet that stalls may hold up the end.
+const LAST_EVENT_WAIT: Duration = Duration::from_secs(2);
+
+/// Runs a gateway until it is told to stop. Prints `listening on ADDR:PORT` for every bound address.
+///
+/// # Errors
+/// Where it does not start.
+pub fn run(start: Start) -> Result<(), StartError> {
+    let (requests, inbox) = mpsc::channel();
+    let counters = Arc::new(Counters::new());
+    let (events, outlet) =
+        outlets::start(&start.config.events, Arc::clone(&counters)).map_err(StartError::Outlet)?;
+    match Gateway::start(start, &events, &counters, &requests) {
+        Ok(gateway) => {
+            supervisor::run(gateway, &inbox, outlet);
+            Ok(())
+        }
+        Err(error) => {
+            let reason = match error {
+                StartError::System(..) => Reason::Internal,
+                _ => Reason::ConfigurationInvalid,
+            };
+            counters.count(reason);
+            outlet.stop(Event::new(reason, wall()).detail(error.to_string()), LAST_EVENT_WAIT);
+            Err(error)
+        }
+    }
+}
+
+/// A running gateway.
+pub(super) struct Gateway {
+    pub(super) config: Config,
+    pub(super) events: Events,
+    pub(super) counters: Arc<Counters>,
+    pub(super) gauges: Arc<Gauges>,
+    generation: u64,
+    file: Option<String>,
+    reread: Reread,
+    panel: Panel,
+    admin: Option<(Admin, SocketAddr)>,
+    listeners: Listeners,
+    inherits: bool,
+    workers: Vec<Hand>,
+    acceptor: Option<Acceptor>,
+}
+
+impl Gateway {
+    fn start(
+        start: Start,
+        events: &Events,
+        counters: &Arc<Counters>,
+        requests: &Sender<Request>,
+    ) -> Result<Gateway, StartError> {
+        let Start { config, accepting, notices, reread, file, is_from_file } = start;
+        panics::keep_quiet();
+        let shown = is_from_file.then(|| file.display().to_string());
+        supervisor::listen_to_operator(requests, file)
+            .map_err(|error| StartError::System("signals", error))?;
+        notices.into_iter().for_each(|notice| events.send(notice));
+        let count = match config.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        check_sources(&config)?;
+        let inherited = sys::inherited_listeners();
+        let inherits = !inherited.is_empty();
+        let accepting = if inherits { Accepting::ByOne } else { accepting };
+        let mut listeners = Listeners::new(accepting, count);
+        let changed = if inherits {
+            listeners
+                .inherit(inherited)
+                .map_err(|error| StartError::System("an inherited socket", error))?
+        } else {
+            let prepared = listeners
+                .prepare(&config.listen, keepalive(&config))
+                .map_err(|(address, error)| StartError::Bind(address, error))?;
+            tell_skipped(&prepared, events);
+            listeners.commit(prepared)
+        };
+        let admin_listener = config.admin_listen.map(bind_admin).transpose()?;
+        let sessions_max = hands::told_limits(&config, events);
+        let resolver = Resolver::of_system();
+        let workers = hands::start_workers(
+            &config,
+            &listeners,
+            count,
+            sessions_max,
+            &resolver,
+            events,
+            counters,
+        )?;
+        let acceptor = match accepting {
+            Accepting::ByWorkers => None,
+            Accepting::ByOne => {
+                let mailboxes = workers.iter().map(|hand| Arc::clone(&hand.mailbox)).collect();
+                let acceptor = Acceptor::start(mailboxes, events.clone(), Arc::clone(counters))
+                    .map_err(|error| StartError::System("acceptor", error))?;
+                Some(acceptor)
+            }
+        };
+        let mailboxes = workers.iter().map(|hand| Arc::clone(&hand.mailbox)).collect();
+        let shell = Shell::new(mailboxes, resolver);
+        let generation = Generation {
+            number: 1,
+            loaded: wall(),
+            file: shown.clone(),
+            listeners: listeners.addresses(),
+            limits: config.limits,
+        };
+        let worker_gauges = workers.iter().map(|hand| Arc::clone(&hand.gauges)).collect();
+        let gauges = Arc::new(Gauges::new(shell.clock(), wall(), worker_gauges, generation));
+        let panel = Panel {
+            counters: Arc::clone(counters),
+            gauges: Arc::clone(&gauges),
+            inside: Arc::new(shell),
+            reload: Some(Arc::new(AskSupervisor::new(requests.clone()))),
+        };
+        let admin = admin_listener.map(|bound| start_admin(bound, &panel)).transpose()?;
+        let mut gateway = Gateway {
+            config,
+            events: events.clone(),
+            counters: Arc::clone(counters),
+            gauges,
+            generation: 1,
+            file: shown,
+            reread,
+            panel,
+            admin,
+            listeners,
+            inherits,
+            workers,
+            acceptor,
+        };
+        gateway.hand_out(changed, Vec::new());
+        // Before the print: whoever waits for it may connect at once.
+        events.send(Event::new(Reason::Started, wall()).detail(format!("{count} workers")));
+        let admin = gateway.admin.as_ref().map(|(_, address)| *address);
+        announce(&gateway.listeners.addresses(), admin);
+        Ok(gateway)
+    }
+
+    /// Takes a new configuration into force, as a whole or not at all. Tells what changed.
+    pub(super) fn reload(&mut self, by: &str) -> Result<String, Vec<String>> {
+        let outcome = self.prepare_reload();
+        match outcome {
+            Ok((config, prepared, admin)) => {
+                let changes = changes::between(&self.config, &config);
+                if changes.is_empty() {
+                    self.show_generation();
+                    return Ok(format!("generation {}: nothing has changed", self.generation));
+                }
+                if self.config.events != config.events
+                    && let Err(error) = self.events.redirect(&config.events)
+                {
+                    return Err(self.refuse_reload(by, vec![error.to_string()]));
+                }
+                self.config = config;
+                self.generation += 1;
+                tell_skipped(&prepared, &self.events);
+                let changed = self.listeners.commit(prepared);
+                let count = self.workers.len();
+                let rules = Arc::new(rules_of(&self.config, &self.listeners, count));
+                self.hand_out(changed, vec![rules]);
+                if let Some(changed) = admin {
+                    self.move_admin(changed);
+                }
+                self.show_generation();
+                let told =
+                    format!("generation {}, by {by}: {}", self.generation, changes.join(", "));
+                self.tell(Reason::Reloaded, &told);
+                Ok(told)
+            }
+            Err(problems) => Err(self.refuse_reload(by, problems)),
+        }
+    }
+
+    /// Whether every worker turns, or wakes when it is knocked at.
+    pub(super) fn is_alive(&self, liveness: &mut Liveness, now: Instant) -> bool {
+        let hanging = liveness.judge(self.gauges.workers(), now);
+        self.panel.inside.knock();
+        hanging.is_empty()
+    }
+
+    /// New sessions are refused from now on.
+    pub(super) fn drain(&mut self) {
+        self.gauges.drain();
+        for hand in &self.workers {
+            hand.tray.give(vec![Order::Drain], &hand.mailbox);
+        }
+        let open = self.counters.tunnels();
+        self.tell(Reason::DrainStarted, &format!("{open} tunnels are open"));
+    }
+
+    /// Ends all sessions and all threads.
+    pub(super) fn stop(self, outlet: Outlet) {
+        if let Some(acceptor) = self.acceptor {
+            acceptor.stop();
+        }
+        for hand in &self.workers {
+            hand.mailbox.send(Mail::Stop);
+        }
+        for hand in self.workers {
+            // A worker that panicked outside of a session has told so by itself.
+            let _ = hand.thread.join();
+        }
+        if let Some((admin, _)) = self.admin {
+            admin.stop();
+        }
+        outlet.stop(Event::new(Reason::Stopped, wall()), LAST_EVENT_WAIT);
+    }
+
+    pub(super) fn tell(&self, reason: Reason, detail: &str) {
+        self.counters.count(reason);
+        self.events.send(Event::new(reason, wall()).detail(detail));
+    }
+
+    /// All that can fail of a reload.
+    fn prepare_reload(&mut self) -> Result<(Config, Prepared, Option<NewAdmin>), Vec<String>> {
+        let mut config = (self.reread)()?;
+        if self.inherits {
+            // Inherited sockets are what there is, whatever the file says.
+            config.listen.clone_from(&self.config.listen);
+        }
+        let wanted = if self.inherits { self.listeners.addresses() } else { config.listen.clone() };
+        check_sources(&config).map_err(|error| vec![error.to_string()])?;
+        let prepared = self
+            .listeners
+            .prepare(&wanted, keepalive(&config))
+            .map_err(|(address, error)| vec![StartError::Bind(address, error).to_string()])?;
+        let admin = match config.admin_listen {
+            same if same == self.config.admin_listen => None,
+            None => Some(None),
+            Some(wanted) => {
+                Some(Some(bind_admin(wanted).map_err(|error| vec![error.to_string()])?))
+            }
+        };
+        Ok((config, prepared, admin))
+    }
+
+    fn refuse_reload(&self, by: &str, problems: Vec<String>) -> Vec<String> {
+        self.gauges.refuse(wall(), problems.join("; "));
+        for problem in &problems {
+            let told =
+                format!("{problem} (read again by {by}; generation {} stays)", self.generation);
+            self.tell(Reason::ConfigurationInvalid, &told);
+        }
+        problems
+    }
+
+    /// The new admin listener answers before the old one goes.
+    fn move_admin(&mut self, to: NewAdmin) {
+        let started = to.map(|bound| start_admin(bound, &self.panel)).transpose();
+        match started {
+            Ok(admin) => {
+                if let Some((_, address)) = &admin {
+                    self.tell(Reason::Listening, &format!("admin on {address}"));
+                }
+                if let Some((old, _)) = std::mem::replace(&mut self.admin, admin) {
+                    // Whoever asked for this reload is answered by it first.
+                    old.finish();
+                }
+            }
+            Err(error) => self.tell(Reason::Internal, &error.to_string()),
+        }
+    }
+
+    fn show_generation(&self) {
+        self.gauges.take_effect(Generation {
+            number: self.generation,
+            loaded: wall(),
+            file: self.file.clone(),
+            listeners: self.listeners.addresses(),
+            limits: self.config.limits,
+        });
+    }
+
+    /// Gives new listeners and rules to whom they are for. The new is there before the old goes.
+    fn hand_out(&mut self, changed: Changed, rules: Vec<Arc<Rules>>) {
+        let mut orders: Vec<Vec<Order>> = Vec::new();
+        orders.resize_with(self.workers.len(), Vec::new);
+        for orders in &mut orders {
+            orders.extend(rules.iter().map(|rules| Order::Rules(Arc::clone(rules))));
+        }
+        for (number, address, sockets) in changed.opened {
+            self.events.send(Event::new(Reason::Listening, wall()).address(address));
+            match &self.acceptor {
+                Some(acceptor) => {
+                    sockets.into_iter().for_each(|socket| acceptor.open(number, socket));
+                }
+                None => {
+                    for (orders, socket) in orders.iter_mut().zip(sockets) {
+                        orders.push(Order::Listen(socket, number));
+                    }
+                }
+            }
+        }
+        for (number, address) in changed.closed {
+            self.events.send(Event::new(Reason::ListenClosed, wall()).address(address));
+            match &self.acceptor {
+                Some(acceptor) => acceptor.close(number),
+                None => orders.iter_mut().for_each(|orders| orders.push(Order::Unlisten(number))),
+            }
+        }
+        for (hand, orders) in self.workers.iter().zip(orders) {
+            hand.tray.give(orders, &hand.mailbox);
+        }
+    }
+}
+
+fn tell_skipped(prepared: &Prepared, events: &Events) {
+    for (address, error) in &prepared.skipped {
+        let event = Event::new(Reason::ListenSkipped, wall()).address(*address);
+        events.send(event.detail(error.to_string()));
+    }
+}
+
+fn check_sources(config: &Config) -> Result<(), StartError> {
+    for &source in &config.source_addresses {
+        // Port 0: any; the socket is closed at once.
+        std::net::UdpSocket::bind((source, 0))
+            .map_err(|error| StartError::Source(source, error))?;
+    }
+    Ok(())
+}
+
+/// A bound admin listener, or none.
+type NewAdmin = Option<(TcpListener, SocketAddr)>;
+
+fn bind_admin(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let cannot = |error| StartError::Admin(wanted, error);
+    let listener = sockets::bind(wanted, false, None).map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    Ok((listener, address))
+}
+
+fn start_admin(
+    (listener, address): (TcpListener, SocketAddr),
+    panel: &Panel,
+) -> Result<(Admin, SocketAddr), StartError> {
+    let admin = admin::start(listener, panel.clone())
+        .map_err(|error| StartError::System("admin listener", error))?;
+    Ok((admin, address))
+}
+
+/// Comes after the event that all is up: a client that reads this is later in the events, too.
+fn announce(addresses: &[SocketAddr], admin: Option<SocketAddr>) {
+    let mut out = io::stdout().lock();
+    for address in addresses {
+        // Whoever started us without a standard output does not read it either.
+        let _ = writeln!(out, "listening on {address}");
+    }
+    if let Some(address) = admin {
+        let _ = writeln!(out, "admin on {address}");
+    }
+    let _ = out.flush();
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "starting and stopping are outside every worker's turn"
+)]
+pub(super) fn wall() -> SystemTime {
+    SystemTime::now()
+}

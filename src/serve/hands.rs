@@ -1,0 +1,135 @@
+//! The workers of a gateway, from outside: how they are started, and what they go by.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use super::gateway::wall;
+use super::listeners::Listeners;
+use super::orders::{Rules, Tray};
+use super::start::StartError;
+use super::tools::Tools;
+use super::worker::{Identity, Worker};
+use crate::config::schema::{CarrierChoice, Config};
+use crate::logic::policy::{Policy, TlsRules};
+use crate::logic::reason::Reason;
+use crate::net::mailbox::Mailbox;
+use crate::net::pools::Pools;
+use crate::net::resolver::Resolver;
+use crate::net::sockets::SocketKernel;
+use crate::observe::counters::Counters;
+use crate::observe::events::Event;
+use crate::observe::gauges::WorkerGauges;
+use crate::observe::outlets::Events;
+use crate::sys;
+
+/// Pipes of the whole process: half of what an ordinary user gets at full size (1,024 of 64 KiB).
+const PIPES_MAX: usize = 512;
+/// Descriptors for listeners, polls, outlets and whatever a library opens.
+const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// One worker, from outside.
+pub(super) struct Hand {
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) tray: Arc<Tray>,
+    pub(super) gauges: Arc<WorkerGauges>,
+    pub(super) thread: JoinHandle<io::Result<()>>,
+}
+
+/// Starts `count` workers without listeners.
+///
+/// # Errors
+/// Where the system gives no poll or no thread.
+pub(super) fn start_workers(
+    config: &Config,
+    listeners: &Listeners,
+    count: usize,
+    sessions_max: usize,
+    resolver: &Arc<Resolver>,
+    events: &Events,
+    counters: &Arc<Counters>,
+) -> Result<Vec<Hand>, StartError> {
+    let rules = rules_of(config, listeners, count);
+    let start_s = wall().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs());
+    let mut workers = Vec::with_capacity(count);
+    for index in 0..count {
+        let kernel = SocketKernel::new(Arc::clone(resolver), rules.keepalive)
+            .map_err(|error| StartError::System("poll", error))?;
+        let mailbox = kernel.mailbox();
+        let tray = Arc::new(Tray::default());
+        let tools = Tools::new(
+            kernel,
+            Pools::new(rules.pipes_max),
+            events.clone(),
+            Arc::clone(counters),
+            rules.sources.clone(),
+            rules.own.clone(),
+        );
+        let gauges = Arc::clone(&tools.gauges);
+        let identity = Identity { start_s, index, sessions_max };
+        let worker = Worker::new(tools, identity, Arc::clone(&rules.policy), Arc::clone(&tray));
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                sys::work_in_batches();
+                worker.run()
+            })
+            .map_err(|error| StartError::System("thread", error))?;
+        workers.push(Hand { mailbox, tray, gauges, thread });
+    }
+    Ok(workers)
+}
+
+/// What the workers go by in this configuration.
+pub(super) fn rules_of(config: &Config, listeners: &Listeners, workers: usize) -> Rules {
+    let splices = sys::SPLICES && config.carrier != CarrierChoice::Copy;
+    Rules {
+        policy: Arc::new(policy_of(config)),
+        sources: config.source_addresses.clone(),
+        own: listeners.addresses(),
+        keepalive: keepalive(config),
+        pipes_max: if splices { PIPES_MAX.div_ceil(workers) } else { 0 },
+        cuts_open: config.cuts_open,
+    }
+}
+
+/// The idle time before TCP probes a silent peer.
+pub(super) fn keepalive(config: &Config) -> Option<Duration> {
+    (config.limits.keepalive_s > 0).then(|| Duration::from_secs(config.limits.keepalive_s))
+}
+
+/// Raises the descriptor limit and tells how many sessions fit; 0 = no limit.
+pub(super) fn told_limits(config: &Config, events: &Events) -> usize {
+    let pipes = if config.carrier == CarrierChoice::Copy { 0 } else { PIPES_MAX as u64 };
+    let descriptors = sys::raise_descriptor_limit();
+    let fitting = descriptors.map(|limit| {
+        // A pipe has two ends. A limit too small for the reserve still serves one session.
+        limit.saturating_sub(DESCRIPTORS_RESERVED + 2 * pipes.min(limit / 8)).div_ceil(2).max(1)
+    });
+    let told = match (descriptors, fitting) {
+        (Some(limit), Some(fitting)) => {
+            format!(
+                "{limit} descriptors hold {fitting} sessions; limits.sessions is {}",
+                config.limits.sessions
+            )
+        }
+        _ => format!("no limit of descriptors; limits.sessions is {}", config.limits.sessions),
+    };
+    events.send(Event::new(Reason::LimitsKnown, wall()).detail(told));
+    fitting.map_or(0, |fitting| usize::try_from(fitting).unwrap_or(usize::MAX))
+}
+
+fn policy_of(config: &Config) -> Policy {
+    Policy {
+        hosts: config.hosts.clone(),
+        addresses: config.addresses.clone(),
+        clients: config.clients.clone(),
+        balancers: config.balancers.clone(),
+        tls: TlsRules {
+            min_version: config.min_version,
+            match_server_name: config.match_server_name,
+        },
+        limits: config.limits,
+    }
+}

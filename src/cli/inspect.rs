@@ -1,0 +1,374 @@
+//! `sluice status`, `counters`, `report` and `reload`: what a running gateway tells, for people.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::observe::histograms::Timing;
+use crate::observe::status::{CounterStatus, Status, WorkerStatus};
+
+use super::ask::{AskError, Running};
+
+pub(super) const STATUS_EXAMPLE: &str = "\
+Example:
+  sluice status --config ./sluice.toml";
+pub(super) const RELOAD_EXAMPLE: &str = "\
+Example:
+  sluice reload --config ./sluice.toml";
+pub(super) const COUNTERS_EXAMPLE: &str = "\
+Examples:
+  sluice counters --watch
+  sluice counters --json";
+pub(super) const REPORT_EXAMPLE: &str = "\
+Examples:
+  sluice report
+  sluice report --format hgrm --of setup > setup.hgrm";
+
+/// How often a watch looks.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Back to the first place of the screen, and nothing behind it.
+const CLEAR: &str = "\x1b[H\x1b[J";
+const NAME_COLUMNS: usize = 34;
+const NUMBER_COLUMNS: usize = 16;
+
+/// The flags of `sluice counters`.
+#[derive(Args, Debug)]
+pub(super) struct CountersFlags {
+    /// Looks each second and shows what happens in it, until it is interrupted
+    #[arg(long)]
+    pub(super) watch: bool,
+
+    /// One JSON object, for programs; with --watch one a second
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// The flags of `sluice report`.
+#[derive(Args, Debug)]
+pub(super) struct ReportFlags {
+    /// A table, one JSON object, or percentile distributions for the plotters of HdrHistogram
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
+
+    /// Only this one, as a plotter wants it
+    #[arg(long, value_name = "TIMING", value_parser = timing)]
+    pub(super) of: Option<Timing>,
+}
+
+/// The form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportFormat {
+    Text,
+    Json,
+    Hgrm,
+}
+
+pub(super) fn status(file: Option<&Path>) -> ExitCode {
+    let shown = Running::find(file).and_then(|running| {
+        let readiness = running.ask("GET", "/readyz")?;
+        Ok(status_text(&asked(&running)?, readiness.body.trim_end()))
+    });
+    print(shown)
+}
+
+pub(super) fn counters(file: Option<&Path>, flags: &CountersFlags) -> ExitCode {
+    let running = match Running::find(file) {
+        Ok(running) => running,
+        Err(error) => return error.tell(),
+    };
+    let mut last = None;
+    loop {
+        let status = match asked(&running) {
+            Ok(status) => status,
+            Err(error) => return error.tell(),
+        };
+        let text = match flags.json {
+            true => json(&status.counters),
+            false => counters_text(&status, last.as_ref()),
+        };
+        let clears = flags.watch && !flags.json && io::stdout().is_terminal();
+        let separates = flags.watch && !flags.json && !clears && last.is_some();
+        let before = if clears {
+            CLEAR
+        } else if separates {
+            "\n"
+        } else {
+            ""
+        };
+        let written = write(&format!("{before}{text}"));
+        if !flags.watch || written.is_err() {
+            return exit_code(written);
+        }
+        last = Some(status);
+        std::thread::sleep(WATCH_EVERY);
+    }
+}
+
+pub(super) fn report(file: Option<&Path>, flags: &ReportFlags) -> ExitCode {
+    let format = match flags.format {
+        ReportFormat::Text => "text",
+        ReportFormat::Json => "json",
+        ReportFormat::Hgrm => "hgrm",
+    };
+    let of = flags.of.map_or(String::new(), |timing| format!("&of={}", timing.as_str()));
+    print(
+        Running::find(file)
+            .and_then(|running| running.get(&format!("/report?format={format}{of}"))),
+    )
+}
+
+/// Has the running gateway read its configuration again, and tells what came of it.
+pub(super) fn reload(file: Option<&Path>) -> ExitCode {
+    let answer = Running::find(file).and_then(|running| running.ask("POST", "/reload"));
+    match answer {
+        Ok(answer) if answer.status == 200 => exit_code(write(&answer.body)),
+        Ok(answer) => {
+            eprintln!("The configuration that was in force still is: {}", answer.body.trim_end());
+            ExitCode::FAILURE
+        }
+        Err(error) => error.tell(),
+    }
+}
+
+fn asked(running: &Running) -> Result<Status, AskError> {
+    let body = running.get("/status")?;
+    serde_json::from_str(&body)
+        .map_err(|error| running.is_strange(format!("its status cannot be read ({error})")))
+}
+
+fn print(text: Result<String, AskError>) -> ExitCode {
+    match text {
+        Ok(text) => exit_code(write(&text)),
+        Err(error) => error.tell(),
+    }
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn exit_code(written: io::Result<()>) -> ExitCode {
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Standard output cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn json(counters: &CounterStatus) -> String {
+    // Texts and numbers have no way to fail.
+    let mut text = serde_json::to_string(counters).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The four counters of the original under their names there, then the rest; beside each that only
+/// grows, how much it grew a second since `last`.
+fn counters_text(status: &Status, last: Option<&Status>) -> String {
+    // Another start counts from zero again.
+    let last = last.filter(|last| last.started == status.started);
+    let seconds = last.map_or(0.0, |last| status.uptime_s - last.uptime_s);
+    let mut table = Table::default();
+    let (now, before) = (&status.counters, last.map(|last| &last.counters));
+    let grew = |of: fn(&CounterStatus) -> u64| {
+        before
+            .filter(|_| seconds > 0.0)
+            .map(|before| of(now).saturating_sub(of(before)) as f64 / seconds)
+    };
+    table.number("Active Client Connection", now.active_client_connections as u64, None);
+    table.number("Connected Client", now.connected_clients as u64, None);
+    for (name, of) in GROWING {
+        table.number(name, of(now), grew(of));
+    }
+    let refused = now.refusals.iter().filter(|(_, count)| **count > 0);
+    for (index, (reason, count)) in refused.enumerate() {
+        let before = before.filter(|_| seconds > 0.0);
+        let before = before.map(|before| before.refusals.get(reason).copied().unwrap_or(0));
+        let rate = before.map(|before| count.saturating_sub(before) as f64 / seconds);
+        if index == 0 {
+            table.0.push('\n');
+        }
+        table.number(&format!("Refused: {reason}"), *count, rate);
+    }
+    table.0
+}
+
+type Growing = (&'static str, fn(&CounterStatus) -> u64);
+
+const GROWING: [Growing; 6] = [
+    ("Error Count", |counters| counters.errors),
+    ("Rejection Count", |counters| counters.rejections),
+    ("Sessions", |counters| counters.sessions),
+    ("Bytes up", |counters| counters.bytes_up),
+    ("Bytes down", |counters| counters.bytes_down),
+    ("Events lost", |counters| counters.events_lost),
+];
+
+fn status_text(status: &Status, readiness: &str) -> String {
+    let Status { configuration, counters, descriptors, .. } = status;
+    let mut table = Table::default();
+    table.text("Version", &status.version);
+    table.text("Started", &format!("{}, {} ago", status.started, span(status.uptime_s)));
+    table.text("Readiness", readiness);
+    for address in &status.listeners {
+        table.text("Listening on", address);
+    }
+    let file = configuration.file.as_deref().unwrap_or("the defaults; there is no file");
+    table.text("Configuration", file);
+    let loaded = format!("{} of {}", configuration.generation, configuration.loaded);
+    table.text("Generation", &loaded);
+    if let Some(refused) = &configuration.refused {
+        let why = configuration.refused_why.as_deref().unwrap_or_default();
+        table.text("Refused since", &format!("{refused}: {why}"));
+    }
+    let sessions = format!(
+        "{} open of {} clients, {} since the start",
+        counters.active_client_connections, counters.connected_clients, counters.sessions
+    );
+    table.text("Sessions", &sessions);
+    let some = |number: Option<u64>| number.map_or("?".to_owned(), |number| number.to_string());
+    if descriptors.open.is_some() || descriptors.limit.is_some() {
+        let told = format!("{} open of {}", some(descriptors.open), some(descriptors.limit));
+        table.text("Descriptors", &told);
+    }
+    table.text("Names to resolve", &status.resolver_queued.to_string());
+    for (index, worker) in status.workers.iter().enumerate() {
+        table.text(&format!("Worker {index}"), &worker_text(worker));
+    }
+    for (name, value) in &status.limits {
+        table.text(&format!("Limit {name}"), &value.to_string());
+    }
+    table.0
+}
+
+fn worker_text(worker: &WorkerStatus) -> String {
+    let WorkerStatus { doing, turning_ms, turns, sessions, pipes_out, pipes_pooled, .. } = worker;
+    let turning = match doing.as_str() {
+        "turns" => format!(" for {turning_ms} ms"),
+        _ => String::new(),
+    };
+    format!(
+        "{doing}{turning}, {turns} turns, {sessions} sessions, {pipes_out} pipes in use, \
+         {pipes_pooled} kept, {} buffers in use",
+        worker.buffers_out
+    )
+}
+
+/// Lines of a name and what belongs to it.
+#[derive(Default)]
+struct Table(String);
+
+impl Table {
+    fn number(&mut self, name: &str, number: u64, a_second: Option<f64>) {
+        let a_second = a_second.map_or(String::new(), |rate| format!(" {rate:>12.1} /s"));
+        self.0.push_str(&format!("{name:<NAME_COLUMNS$}{number:>NUMBER_COLUMNS$}{a_second}\n"));
+    }
+
+    /// Each line of `text` below the other. What moves the cursor has no place in a table.
+    fn text(&mut self, name: &str, text: &str) {
+        for (index, line) in text.lines().enumerate() {
+            let name = if index == 0 { name } else { "" };
+            let line: String = line.chars().filter(|c| !c.is_control()).collect();
+            self.0.push_str(&format!("{name:<NAME_COLUMNS$}{line}\n"));
+        }
+    }
+}
+
+/// A time in days, hours, minutes and seconds.
+fn span(seconds: f64) -> String {
+    let seconds = seconds as u64;
+    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+    let clock = format!("{hours:02}:{:02}:{:02}", seconds / 60 % 60, seconds % 60);
+    if days > 0 { format!("{days} d {clock}") } else { clock }
+}
+
+fn timing(text: &str) -> Result<Timing, String> {
+    let names = Timing::ALL.map(Timing::as_str).join(", ");
+    let known = Timing::ALL.into_iter().find(|timing| timing.as_str() == text);
+    known.ok_or_else(|| format!("expected one of {names}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(uptime_s: f64, errors: u64, bytes_up: u64) -> Status {
+        let mut status = Status { uptime_s, started: "a".to_owned(), ..Status::default() };
+        status.counters.active_client_connections = 5;
+        status.counters.errors = errors;
+        status.counters.bytes_up = bytes_up;
+        status.counters.refusals.insert("dial_failed".to_owned(), errors);
+        status.counters.refusals.insert("loop".to_owned(), 0);
+        status
+    }
+
+    fn rows(text: &str) -> Vec<Vec<&str>> {
+        text.lines().map(|line| line.split("  ").map(str::trim).collect()).collect()
+    }
+
+    #[test]
+    fn the_four_counters_come_first_under_their_original_names() {
+        let text = counters_text(&status(1.0, 0, 7), None);
+        let names: Vec<&str> = text.lines().take(4).map(|line| line[..25].trim()).collect();
+        assert_eq!(
+            names,
+            ["Active Client Connection", "Connected Client", "Error Count", "Rejection Count"]
+        );
+        assert!(!text.contains("/s") && !text.contains("Refused"), "{text}");
+        let width = text.lines().next().map(str::len);
+        assert!(text.lines().all(|line| Some(line.len()) == width), "{text}");
+    }
+
+    #[test]
+    fn a_watch_shows_what_grew_a_second() {
+        let before = status(10.0, 3, 1_000);
+        let text = counters_text(&status(12.0, 4, 5_000), Some(&before));
+        let row = |name: &str| {
+            let row = rows(&text).into_iter().find(|row| row[0] == name);
+            row.unwrap_or_else(|| panic!("{name}: {text}"))
+        };
+        assert_eq!(row("Bytes up").last(), Some(&"2000.0 /s"));
+        assert_eq!(row("Error Count").last(), Some(&"0.5 /s"));
+        assert_eq!(row("Refused: dial_failed").last(), Some(&"0.5 /s"));
+        assert_eq!(row("Active Client Connection").last(), Some(&"5"));
+        assert!(!text.contains("loop"), "{text}");
+        let restarted = Status { started: "b".to_owned(), ..before };
+        assert!(!counters_text(&status(1.0, 4, 5), Some(&restarted)).contains("/s"));
+    }
+
+    #[test]
+    fn a_status_tells_what_is_wrong_line_by_line() {
+        let mut shown = status(93_784.2, 0, 0);
+        shown.configuration.refused = Some("2026-01-02T03:04:05.067Z".to_owned());
+        shown.configuration.refused_why = Some("f:1:1: a\nf:2:2: b\x1b[2J".to_owned());
+        shown.workers = vec![WorkerStatus { doing: "turns".to_owned(), ..WorkerStatus::default() }];
+        let text = status_text(&shown, "worker 0 has not turned for 7 s\nworker 1 is over");
+        for words in [
+            "a, 1 d 02:03:04 ago",
+            "  worker 0 has not turned for 7 s\n",
+            "  worker 1 is over\n",
+            "  2026-01-02T03:04:05.067Z: f:1:1: a\n",
+            "  f:2:2: b[2J\n",
+            "the defaults; there is no file",
+            "turns for 0 ms, 0 turns",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert!(!text.contains("Descriptors"), "{text}");
+    }
+
+    #[test]
+    fn timings_are_named_as_in_the_report() {
+        assert_eq!(timing("setup"), Ok(Timing::SetUp));
+        assert!(timing("set-up").unwrap_err().contains("resolve, dial, setup"));
+    }
+}

@@ -1,0 +1,7 @@
+//! The command line: one file for each group of commands, and exit codes that scripts may rely on:
+//! 0 done, 1 failed at run time, 2 usage or configuration.
+
+mod ask;
+pub mod command;
+mod inspect;
+pub mod run;

@@ -1,0 +1,341 @@
+//! All that differs between systems, in one file: limits, signals and what the system tells about a
+//! process. Where a system does not tell, the answer is an `Unsupported` error, and the report leaves it out.
+
+use std::io;
+use std::process::Child;
+use std::time::Duration;
+
+/// Raises this process's soft limit of descriptors to the hard one and returns it; `None` where there
+/// is no such limit.
+pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
+    system::raise_descriptor_limit()
+}
+
+/// Asks a child to end: SIGTERM where there is one, else by force.
+pub fn terminate(child: &mut Child) -> io::Result<()> {
+    system::terminate(child)
+}
+
+/// Whether `terminate` lets a child end in its own way, with an exit status of its own.
+pub const ENDS_IN_ITS_OWN_WAY: bool = cfg!(unix);
+
+/// The processor time that all threads of a process have used, those that have ended included.
+///
+/// It is the process's CPU clock (clock_getcpuclockid): the scheduler's own sum in nanoseconds. Adding
+/// up `/proc/PID/task/*/schedstat` would lose threads that ended, and `/proc/PID/stat` counts in ticks.
+pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+    system::cpu_time(pid)
+}
+
+/// The processor time of this process.
+pub fn own_cpu_time() -> io::Result<Duration> {
+    system::cpu_time(std::process::id())
+}
+
+/// Proportional set size in bytes: the memory that is the process's own, and its share of what it
+/// shares. Pipe pages and socket buffers belong to the kernel and are not in it.
+pub fn pss_bytes(pid: u32) -> io::Result<u64> {
+    system::pss_bytes(pid)
+}
+
+/// How many descriptors a process has open.
+pub fn descriptors(pid: u32) -> io::Result<u64> {
+    system::descriptors(pid)
+}
+
+/// The pipes that a process holds, but for its standard streams, which are its parent's choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux tells so much"))]
+pub struct Pipes {
+    /// How many pipes.
+    pub pipes: u64,
+    /// How many descriptors they take: two each, one where the other end is elsewhere.
+    pub ends: u64,
+}
+
+/// The pipes that a process holds.
+pub fn pipes(pid: u32) -> io::Result<Pipes> {
+    system::pipes(pid)
+}
+
+/// A thread and the processor time it has used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux tells so much"))]
+pub struct Thread {
+    /// Told apart by this, not by the name.
+    pub id: u64,
+    /// As its program named it.
+    pub name: String,
+    /// Since its start.
+    pub cpu: Duration,
+}
+
+/// The threads of a process as they are now.
+pub fn threads(pid: u32) -> io::Result<Vec<Thread>> {
+    system::threads(pid)
+}
+
+/// The time that all processors of the host together have been busy and idle since its start.
+pub fn host_times() -> io::Result<(Duration, Duration)> {
+    system::host_times()
+}
+
+/// Whether an error says that this process or the host has no descriptor left.
+pub fn is_out_of_descriptors(why: &io::Error) -> bool {
+    system::is_out_of_descriptors(why)
+}
+
+/// The kernel's memory for all TCP sockets of the host, in bytes.
+pub fn tcp_memory_bytes() -> io::Result<u64> {
+    system::tcp_memory_bytes()
+}
+
+#[cfg(target_os = "linux")]
+mod system {
+    use std::fs;
+
+    use nix::time::{ClockId, clock_getcpuclockid};
+    use nix::unistd::Pid;
+
+    pub use super::unix::{is_out_of_descriptors, raise_descriptor_limit, terminate};
+    use super::{Duration, Pipes, Thread, io};
+
+    /// The unit of `/proc/stat`, the same on all systems (USER_HZ).
+    const TICK_MS: u64 = 10;
+
+    /// The kernel counts socket memory in pages; all systems this measures on have pages of 4 KiB.
+    const PAGE_BYTES: u64 = 4096;
+
+    pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+        let clock: ClockId = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))?;
+        Ok(Duration::from(clock.now()?))
+    }
+
+    pub fn pss_bytes(pid: u32) -> io::Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let kilobytes = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Pss:"))
+            .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kilobytes.map(|count| count * 1024).ok_or_else(|| unknown("Pss in smaps_rollup"))
+    }
+
+    pub fn descriptors(pid: u32) -> io::Result<u64> {
+        let folder = format!("/proc/{pid}/fd");
+        // Since Linux 6.2 the folder's size is the count; before, it is 0 and the entries are counted.
+        match fs::metadata(&folder)?.len() {
+            0 => Ok(fs::read_dir(&folder)?.count() as u64),
+            count => Ok(count),
+        }
+    }
+
+    pub fn pipes(pid: u32) -> io::Result<Pipes> {
+        let mut ends = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+            let entry = entry?;
+            let number = entry.file_name().to_string_lossy().parse::<u32>();
+            if number.is_ok_and(|number| number <= 2) {
+                continue;
+            }
+            // A descriptor may close between the listing and the look.
+            let Ok(link) = fs::read_link(entry.path()) else { continue };
+            if link.to_string_lossy().starts_with("pipe:") {
+                ends.push(link);
+            }
+        }
+        let count = ends.len() as u64;
+        ends.sort_unstable();
+        ends.dedup();
+        Ok(Pipes { pipes: ends.len() as u64, ends: count })
+    }
+
+    pub fn threads(pid: u32) -> io::Result<Vec<Thread>> {
+        let mut threads = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let entry = entry?;
+            // A thread may end between the listing and the look.
+            let Ok(spent) = fs::read_to_string(entry.path().join("schedstat")) else { continue };
+            let Ok(name) = fs::read_to_string(entry.path().join("comm")) else { continue };
+            let nanos = spent.split(' ').next().and_then(|word| word.parse().ok());
+            let id = entry.file_name().to_string_lossy().parse();
+            if let (Some(nanos), Ok(id)) = (nanos, id) {
+                let name = name.trim_end().to_owned();
+                threads.push(Thread { id, name, cpu: Duration::from_nanos(nanos) });
+            }
+        }
+        if threads.is_empty() { Err(unknown("thread's time in schedstat")) } else { Ok(threads) }
+    }
+
+    pub fn host_times() -> io::Result<(Duration, Duration)> {
+        let text = fs::read_to_string("/proc/stat")?;
+        let line = text.lines().find_map(|line| line.strip_prefix("cpu "));
+        // user nice system idle iowait irq softirq steal; guests are in user already.
+        let ticks: Vec<u64> = line
+            .unwrap_or("")
+            .split_ascii_whitespace()
+            .map_while(|word| word.parse().ok())
+            .take(8)
+            .collect();
+        let [.., idle, waiting, _, _, _] = ticks[..] else { return Err(unknown("cpu in stat")) };
+        let of = |ticks: u64| Duration::from_millis(ticks * TICK_MS);
+        Ok((of(ticks.iter().sum::<u64>() - idle - waiting), of(idle + waiting)))
+    }
+
+    pub fn tcp_memory_bytes() -> io::Result<u64> {
+        let text = fs::read_to_string("/proc/net/sockstat")?;
+        let mut words =
+            text.lines().find_map(|line| line.strip_prefix("TCP:")).unwrap_or("").split(' ');
+        words.find(|word| *word == "mem");
+        let pages = words.next().and_then(|word| word.parse::<u64>().ok());
+        pages.map(|pages| pages * PAGE_BYTES).ok_or_else(|| unknown("TCP memory in sockstat"))
+    }
+
+    fn unknown(what: &str) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, format!("no {what}"))
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use nix::errno::Errno;
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+
+    use super::{Child, io};
+
+    pub fn is_out_of_descriptors(why: &io::Error) -> bool {
+        let number = why.raw_os_error().map(Errno::from_raw);
+        matches!(number, Some(Errno::EMFILE | Errno::ENFILE))
+    }
+
+    pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        // Where the hard limit is "none", some systems refuse that as a soft one; then it stays as it is.
+        match soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
+            true => Ok(Some(hard)),
+            false => Ok(Some(soft)),
+        }
+    }
+
+    pub fn terminate(child: &mut Child) -> io::Result<()> {
+        Ok(kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM)?)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use super::{Duration, Pipes, Thread, io};
+
+    #[cfg(unix)]
+    pub use super::unix::{is_out_of_descriptors, raise_descriptor_limit, terminate};
+
+    #[cfg(not(unix))]
+    pub fn is_out_of_descriptors(_why: &io::Error) -> bool {
+        false
+    }
+
+    #[cfg(not(unix))]
+    pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    #[cfg(not(unix))]
+    pub fn terminate(child: &mut super::Child) -> io::Result<()> {
+        child.kill()
+    }
+
+    pub fn cpu_time(_pid: u32) -> io::Result<Duration> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn pss_bytes(_pid: u32) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn descriptors(_pid: u32) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn pipes(_pid: u32) -> io::Result<Pipes> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn threads(_pid: u32) -> io::Result<Vec<Thread>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn host_times() -> io::Result<(Duration, Duration)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn tcp_memory_bytes() -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_told_about() {
+        let pid = std::process::id();
+        let before = own_cpu_time().expect("a clock");
+        let joined =
+            std::thread::spawn(|| (0..20_000_000_u64).fold(0, |a, b| a ^ b.wrapping_mul(a | 1)));
+        std::hint::black_box(joined.join().expect("joined"));
+        let spent = own_cpu_time().expect("a clock") - before;
+        assert!(spent > Duration::from_millis(1), "a thread that ended counts, too: {spent:?}");
+        assert!(pss_bytes(pid).expect("memory") > 100_000);
+        assert!(tcp_memory_bytes().is_ok());
+
+        // Other tests open descriptors of their own meanwhile, so these are lower bounds.
+        let held = std::io::pipe().expect("a pipe");
+        let (found, all) = (pipes(pid).expect("pipes"), descriptors(pid).expect("descriptors"));
+        assert!(found.pipes >= 1 && found.ends >= 2 && all >= found.ends, "{found:?} of {all}");
+        drop(held);
+    }
+
+    #[test]
+    fn a_pipe_is_one_whatever_its_ends_and_standard_streams_are_none() {
+        use std::process::{Command, Stdio};
+        let seen = |piped: bool| {
+            let stream = || if piped { Stdio::piped() } else { Stdio::null() };
+            let mut sleep = Command::new("sleep");
+            sleep.arg("60").stdin(stream()).stdout(stream()).stderr(stream());
+            let mut child = sleep.spawn().expect("a child");
+            let seen = pipes(child.id());
+            child.kill().and_then(|()| child.wait().map(drop)).expect("it ends");
+            seen.expect("pipes")
+        };
+        // A child may have got pipes from whoever started this test, and they count.
+        assert_eq!(seen(true), seen(false));
+    }
+
+    #[test]
+    fn a_busy_thread_is_told_by_its_name() {
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let spin = || {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            };
+            std::thread::Builder::new().name("spins".into()).spawn_scoped(scope, spin).expect("it");
+            std::thread::sleep(Duration::from_millis(100));
+            let seen = threads(std::process::id()).expect("threads");
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            let thread = seen.iter().find(|thread| thread.name == "spins").expect("it is there");
+            assert!(thread.cpu > Duration::from_millis(5), "{thread:?}");
+        });
+        let (busy, idle) = host_times().expect("times");
+        assert!(busy > Duration::ZERO && idle > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_an_error() {
+        assert!(cpu_time(0x7FFF_FFF0).is_err());
+        assert!(pss_bytes(0x7FFF_FFF0).is_err());
+    }
+}

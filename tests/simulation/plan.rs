@@ -1,0 +1,208 @@
+//! What one session of a seeded run will do, drawn before it begins: what the client says and how it
+//! is cut, how its name and its dials go, what the remote answers, and how each side ends.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use sluice::logic::reason::Reason;
+
+use crate::chance::Chance;
+use crate::names::{Name, Service};
+use crate::speech::{self, Gate, HeadKind, HelloKind, ServerKind};
+use crate::world::DialPlan;
+
+/// How a side leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Shuts its side after its last byte and closes when it has heard the other's end.
+    HalfClose,
+    /// Closes after its last byte, whatever is still to come.
+    Close,
+    /// Resets when so many bytes are written.
+    Reset(usize),
+    /// Never.
+    Stay,
+}
+
+/// At what pace a side writes and reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub piece_max: usize,
+    pub pause_us: u64,
+    pub bite: usize,
+    pub bite_pause_us: u64,
+    /// Reads nothing any more after so many bytes.
+    pub deaf_after: usize,
+}
+
+/// One side of a session.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// All that it will say.
+    pub stream: Vec<u8>,
+    /// It goes no further than this before it has heard so much.
+    pub waits: Vec<Gate>,
+    pub leave: Leave,
+    pub pace: Pace,
+    /// Closes as soon as it hears the other's end.
+    pub closes_on_end: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub address: SocketAddr,
+    pub name: String,
+    pub arrive_us: u64,
+    pub head: HeadKind,
+    pub head_bytes: usize,
+    pub hello: HelloKind,
+    pub server: ServerKind,
+    pub client: Part,
+    pub remote: Part,
+    /// Bytes of the client's stream behind the head may reach the remote only when so many have been
+    /// read; `usize::MAX` means never.
+    pub up_gates: Vec<Gate>,
+    pub down_gates: Vec<Gate>,
+    /// Bytes of the remote behind which nothing is watched any more.
+    pub released_at: usize,
+    pub service: Name,
+    pub dials: Vec<(String, DialPlan)>,
+    /// Nothing in it can go wrong but what `outcome` says.
+    pub tame: bool,
+    /// The refusal it must meet, or none: then it must finish.
+    pub outcome: Option<Reason>,
+}
+
+impl Plan {
+    /// Session number `index` of a run.
+    pub fn draw(index: usize, chance: &mut Chance) -> Plan {
+        let name = format!("t{index}.example.com");
+        let tame = chance.once_in(3);
+        let head = if chance.once_in(4) { chance.pick(&HeadKind::ALL) } else { HeadKind::Good };
+        let hello = if chance.once_in(4) { chance.pick(&HelloKind::ALL) } else { HelloKind::Good };
+        let server =
+            if chance.once_in(4) { chance.pick(&ServerKind::ALL) } else { ServerKind::Good };
+        let said = speech::draw(&name, head, hello, server, chance);
+        let mut client = part(said.client, said.client_waits, tame, chance);
+        let mut remote = part(said.remote, said.remote_waits, tame, chance);
+        let bulk = client.stream.len().max(remote.stream.len());
+        for part in [&mut client, &mut remote] {
+            // A long stream in single bytes would only take long.
+            part.pace.piece_max = part.pace.piece_max.max(bulk / 200 + 1);
+            part.pace.bite = part.pace.bite.max(bulk / 200 + 1);
+        }
+        if matches!(head, HeadKind::Silent | HeadKind::Partial) || hello == HelloKind::Partial {
+            client.leave = Leave::Stay;
+        }
+        let (service, dials) = if tame || chance.once_in(2) {
+            kind_names(index, chance)
+        } else {
+            odd_names(index, chance)
+        };
+        let silent = hello == HelloKind::Silent || server == ServerKind::Silent;
+        let outcome = match head {
+            HeadKind::Health => None,
+            head => head.refusal().or(hello.refusal()).or(server.refusal()),
+        };
+        let stays = client.leave == Leave::Stay || silent;
+        let ends_early = hello == HelloKind::PartialEnd && head != HeadKind::Health;
+        // Whoever speaks first may be overtaken by the hello.
+        let racy =
+            matches!(server, ServerKind::SpeaksFirst | ServerKind::EndsAtOnce | ServerKind::Alert);
+        Plan {
+            address: SocketAddr::from(([198, 51, 100, index as u8 / 2 + 1], 40_000 + index as u16)),
+            arrive_us: chance.between(0, 200_000),
+            head,
+            head_bytes: said.head_bytes,
+            hello,
+            server,
+            client,
+            remote,
+            up_gates: said.up_gates,
+            down_gates: said.down_gates,
+            released_at: said.released_at,
+            service,
+            dials,
+            tame: tame && !stays && !ends_early && !racy,
+            outcome,
+            name,
+        }
+    }
+}
+
+fn part(stream: Vec<u8>, waits: Vec<Gate>, tame: bool, chance: &mut Chance) -> Part {
+    let leave = match chance.below(8) {
+        _ if tame => Leave::HalfClose,
+        0 => Leave::Close,
+        1 | 2 => Leave::Reset(chance.below(stream.len() + 1)),
+        3 => Leave::Stay,
+        _ => Leave::HalfClose,
+    };
+    let deaf = !tame && chance.once_in(8);
+    let pause = if tame { 2_000 } else { chance.pick(&[0, 100, 5_000, 400_000, 20_000_000]) };
+    Part {
+        leave,
+        waits,
+        closes_on_end: !tame && chance.once_in(3),
+        pace: Pace {
+            piece_max: 1 + chance.size(stream.len() + 1),
+            pause_us: if chance.once_in(2) { 0 } else { pause },
+            bite: 1 + chance.size(1 << 15),
+            bite_pause_us: if chance.once_in(2) { 0 } else { pause.min(5_000) },
+            deaf_after: if deaf { chance.below(stream.len() + 100) } else { usize::MAX },
+        },
+        stream,
+    }
+}
+
+fn kind_names(index: usize, chance: &mut Chance) -> (Name, Vec<(String, DialPlan)>) {
+    let address = format!("93.184.{index}.0");
+    let service =
+        if chance.once_in(2) { Service::Known } else { Service::After(chance.between(0, 50_000)) };
+    let dial = DialPlan::Connect(chance.between(0, 50_000));
+    (Name::new(service, &[&address]), vec![(address, dial)])
+}
+
+fn odd_names(index: usize, chance: &mut Chance) -> (Name, Vec<(String, DialPlan)>) {
+    let mut dials = Vec::new();
+    for number in 0..chance.below(5) {
+        let address = format!("93.184.{index}.{number}");
+        let after_us = chance.moment(24);
+        let plan = match chance.below(6) {
+            0 => DialPlan::Silence,
+            1 => DialPlan::Fail(after_us, ErrorKind::ConnectionRefused),
+            2 => DialPlan::Fail(after_us, ErrorKind::HostUnreachable),
+            3 => DialPlan::AtOnce(NO_SOURCE_PORT),
+            _ => DialPlan::Connect(after_us),
+        };
+        dials.push((address, plan));
+    }
+    let mut addresses: Vec<&str> = dials.iter().map(|(address, _)| address.as_str()).collect();
+    if chance.once_in(4) {
+        addresses.insert(chance.below(addresses.len() + 1), "10.1.2.3");
+    }
+    let service = match chance.below(5) {
+        0 => Service::Known,
+        1 => Service::Dead,
+        2 => Service::Busy,
+        _ => Service::After(chance.moment(24)),
+    };
+    let mut name = Name::new(service, &addresses);
+    if chance.once_in(4) {
+        name.stale = name.answer.as_ref().ok().cloned().filter(|known| !known.is_empty());
+    }
+    if chance.once_in(5) {
+        name.answer = Name::failing("no such name").answer;
+    }
+    name.answers_the_gone = chance.once_in(2);
+    (name, dials)
+}
+
+/// EADDRNOTAVAIL.
+const NO_SOURCE_PORT: i32 = if cfg!(target_os = "linux") {
+    99
+} else if cfg!(windows) {
+    10049
+} else {
+    49
+};

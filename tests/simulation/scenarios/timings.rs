@@ -1,0 +1,96 @@
+//! What a worker shows of itself: how long things took, what it holds, whether it turns.
+
+use std::time::Duration;
+
+use sluice::logic::limits::Limits;
+use sluice::observe::gauges::{Doing, Held};
+use sluice::observe::histograms::{Distribution, Timing};
+
+use crate::lab::{ESTABLISHED, HEAD, Lab};
+use crate::names::{Name, Service};
+use crate::options::Options;
+use crate::peer::Heard;
+use crate::world::DialPlan;
+
+/// How many, and their sum in milliseconds. The clock of the worker may lag behind by less than one.
+fn told(lab: &mut Lab, timing: Timing) -> (u64, u128) {
+    let times = Distribution::merged(timing, [&lab.worker.tools().gauges.timings]);
+    (times.count(), (times.sum() + Duration::from_micros(500)).as_millis())
+}
+
+fn lab(name: Name, dial: DialPlan) -> Lab {
+    let mut lab = Lab::new(Options::default(), Limits::default());
+    lab.act(|world| {
+        world.names.insert("a.example.com".to_owned(), name);
+        world.dials = "93.184.0.1".parse().map(|address| (address, dial)).into_iter().collect();
+    });
+    lab
+}
+
+#[test]
+fn each_step_of_a_session_is_timed_once() {
+    let name = Name::new(Service::After(300_000), &["93.184.0.1"]);
+    let mut lab = lab(name, DialPlan::Connect(200_000));
+    let client = lab.connect();
+    lab.pass_ms(1_000);
+    lab.send(client, HEAD);
+    lab.pass_ms(600);
+    assert_eq!(lab.hear(client), (ESTABLISHED.to_vec(), Heard::Nothing), "{}", lab.trace());
+    assert_eq!(told(&mut lab, Timing::Resolve), (1, 300));
+    assert_eq!(told(&mut lab, Timing::Dial), (1, 200));
+    assert_eq!(told(&mut lab, Timing::SetUp), (1, 500));
+    assert_eq!(told(&mut lab, Timing::Session).0, 0);
+    lab.pass_ms(400);
+    lab.act(|world| world.actor_resets(client));
+    lab.pass_ms(1);
+    let (sessions, session_ms) = told(&mut lab, Timing::Session);
+    assert_eq!(sessions, 1);
+    assert!((1_995..=2_010).contains(&session_ms), "{session_ms} ms");
+}
+
+#[test]
+fn what_fails_or_was_known_is_not_timed() {
+    let refused = DialPlan::Fail(10_000, std::io::ErrorKind::ConnectionRefused);
+    let mut lab = lab(Name::new(Service::Known, &["93.184.0.1"]), refused);
+    let client = lab.connect();
+    lab.send(client, HEAD);
+    lab.pass_ms(50);
+    assert!(lab.hear(client).0.starts_with(b"HTTP/1.1 502 "));
+    for timing in [Timing::Resolve, Timing::Dial, Timing::SetUp] {
+        assert_eq!(told(&mut lab, timing).0, 0, "{timing:?}");
+    }
+    let silent = lab.connect();
+    lab.act(|world| world.actor_closes(silent));
+    lab.act(|world| world.actor_closes(client));
+    lab.pass_ms(50);
+    assert_eq!(told(&mut lab, Timing::Session).0, 1, "no session without a head is timed");
+}
+
+#[test]
+fn a_worker_shows_what_it_holds_and_that_it_sleeps() {
+    // The remote reads nothing, so bytes stay in the carrier.
+    let options = Options { queues_max: [512, 8192, 8192, 512], ..Options::default() };
+    let mut lab = Lab::new(options, Limits::default());
+    let (client, remote) = lab.open_tunnel();
+    assert!(lab.world.borrow_mut().actor_writes(client, &[7; 8_000]) > 0);
+    lab.pass_ms(10);
+    let now = lab.world.borrow().now();
+    let gauges = std::sync::Arc::clone(&lab.worker.tools().gauges);
+    let pools = &lab.worker.tools().pools;
+    let holds = Held {
+        sessions: 1,
+        pipes_out: pools.pipes_out(),
+        pipes_pooled: pools.pipes_pooled(),
+        buffers_out: pools.buffers_out(),
+    };
+    assert_eq!(gauges.held(), holds);
+    assert!(holds.pipes_out + holds.buffers_out > 0, "the stalled flow holds something");
+    assert_eq!(gauges.doing(now), Doing::Sleeps);
+    let turns = gauges.turns();
+    assert_eq!(told(&mut lab, Timing::Turn).0, turns);
+    lab.act(|world| world.actor_resets(remote));
+    lab.pass_ms(20_000);
+    let held = gauges.held();
+    assert_eq!((held.sessions, held.pipes_out, held.buffers_out), (0, 0, 0));
+    assert!(gauges.turns() > turns);
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::observe::histograms::Timing;
-use crate::observe::status::{CounterStatus, Status, WorkerStatus};
+use crate::observe::status::{ConfigurationStatus, CounterStatus, Status, WorkerStatus};
 
 use super::ask::{AskError, Running};
 
@@ -224,8 +224,11 @@ fn status_text(status: &Status, readiness: &str) -> String {
     }
     let file = configuration.file.as_deref().unwrap_or("the defaults; there is no file");
     table.text("Configuration", file);
-    let loaded = format!("{} of {}", configuration.generation, configuration.loaded);
-    table.text("Generation", &loaded);
+    let ConfigurationStatus { generation, loaded, by, changes, .. } = configuration;
+    table.text("Generation", &format!("{generation} of {loaded}, by {by}"));
+    if !changes.is_empty() {
+        table.text("Changed in it", &changes.join(", "));
+    }
     if let Some(refused) = &configuration.refused {
         let why = configuration.refused_why.as_deref().unwrap_or_default();
         table.text("Refused since", &format!("{refused}: {why}"));

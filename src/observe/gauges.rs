@@ -37,6 +37,10 @@ pub struct Generation {
     pub number: u64,
     /// When it was last read and found good.
     pub loaded: SystemTime,
+    /// What brought it: the start, a signal, a changed file, a request.
+    pub by: String,
+    /// The keys in which it differs from the one before.
+    pub changes: Vec<String>,
     /// Its file; none where the defaults are in force.
     pub file: Option<String>,
     /// The addresses that are bound.
@@ -265,6 +269,8 @@ mod tests {
         let generation = Generation {
             number: 1,
             loaded: wall,
+            by: "the start".to_owned(),
+            changes: Vec::new(),
             file: None,
             listeners: Vec::new(),
             limits: Limits::default(),

@@ -68,6 +68,10 @@ pub struct ConfigurationStatus {
     pub generation: u64,
     /// When it was last read and found good, RFC 3339.
     pub loaded: String,
+    /// What brought it: the start, a signal, a changed file, a request.
+    pub by: String,
+    /// The keys in which it differs from the one before.
+    pub changes: Vec<String>,
     /// Its file; none where the defaults are in force.
     pub file: Option<String>,
     /// When another one was refused since, RFC 3339.
@@ -135,6 +139,8 @@ pub(super) fn status(counters: &Counters, gauges: &Gauges, inside: &dyn Inside) 
         configuration: ConfigurationStatus {
             generation: generation.number,
             loaded: rfc_3339(generation.loaded),
+            by: generation.by.clone(),
+            changes: generation.changes.clone(),
             file: generation.file.clone(),
             refused: refused.as_ref().map(|refused| rfc_3339(refused.at)),
             refused_why: refused.as_ref().map(|refused| refused.why.clone()),

@@ -64,6 +64,9 @@ pub(super) struct Gateway {
     pub(super) counters: Arc<Counters>,
     pub(super) gauges: Arc<Gauges>,
     generation: u64,
+    /// What brought this generation, and the keys in which it differs from the one before.
+    by: String,
+    changes: Vec<String>,
     file: Option<String>,
     reread: Reread,
     panel: Panel,
@@ -133,6 +136,8 @@ impl Gateway {
         let generation = Generation {
             number: 1,
             loaded: wall(),
+            by: "the start".to_owned(),
+            changes: Vec::new(),
             file: shown.clone(),
             listeners: listeners.addresses(),
             limits: config.limits,
@@ -152,6 +157,8 @@ impl Gateway {
             counters: Arc::clone(counters),
             gauges,
             generation: 1,
+            by: "the start".to_owned(),
+            changes: Vec::new(),
             file: shown,
             reread,
             panel,
@@ -186,6 +193,7 @@ impl Gateway {
                 }
                 self.config = config;
                 self.generation += 1;
+                self.by = by.to_owned();
                 tell_skipped(&prepared, &self.events);
                 let changed = self.listeners.commit(prepared);
                 let count = self.workers.len();
@@ -194,9 +202,10 @@ impl Gateway {
                 if let Some(changed) = admin {
                     self.move_admin(changed);
                 }
-                self.show_generation();
                 let told =
                     format!("generation {}, by {by}: {}", self.generation, changes.join(", "));
+                self.changes = changes;
+                self.show_generation();
                 self.tell(Reason::Reloaded, &told);
                 Ok(told)
             }
@@ -298,6 +307,8 @@ impl Gateway {
         self.gauges.take_effect(Generation {
             number: self.generation,
             loaded: wall(),
+            by: self.by.clone(),
+            changes: self.changes.clone(),
             file: self.file.clone(),
             listeners: self.listeners.addresses(),
             limits: self.config.limits,

@@ -134,6 +134,13 @@ fn the_reload_command_tells_what_came_of_it() {
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("generation 2, by POST /reload: allow.hosts (+"), "{told}");
     assert_eq!(status_of(&gateway, &server).0, 200);
+    let status = std::process::Command::new(PROGRAM)
+        .args(["status", "--config"])
+        .arg(gateway.file())
+        .output()
+        .unwrap();
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(status.contains(", by POST /reload") && status.contains("allow.hosts (+"), "{status}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let wrong = Setup::new(SPLICE).admin_at(&admin);
     gateway.rewrite(&wrong.listen(&taken.local_addr().unwrap().to_string()).text());

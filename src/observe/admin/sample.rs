@@ -32,6 +32,8 @@ pub(crate) fn panel(now: Instant) -> Sample {
     let generation = Generation {
         number: 1,
         loaded: wall,
+        by: "the start".to_owned(),
+        changes: Vec::new(),
         file: Some("/etc/sluice/sluice.toml".to_owned()),
         listeners: vec![([127, 0, 0, 1], 8080).into()],
         limits: Limits::default(),

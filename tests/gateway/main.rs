@@ -17,6 +17,8 @@ mod events;
 mod head;
 mod health;
 mod limits;
+#[cfg(unix)]
+mod manager;
 mod reach;
 mod relay;
 mod reload;

@@ -289,17 +289,20 @@ mod tests {
     fn limits_are_judged_and_the_refused_are_counted() {
         let counters = Counters::new();
         let (one, two) = (address("192.0.2.1"), address("192.0.2.2"));
-        assert_eq!(counters.connection_opened(one, 3, 1), Ok(()));
-        let refused = counters.connection_opened(one, 3, 1);
+        assert_eq!(counters.connection_opened(one, 2, 1), Ok(()));
+        let refused = counters.connection_opened(one, 2, 1);
         assert_eq!(refused, Err(Reason::TooManySessionsOfClient));
-        assert_eq!(counters.connection_opened(two, 3, 1), Ok(()));
-        assert_eq!(counters.connection_opened(two, 3, 0), Err(Reason::TooManySessions));
+        assert_eq!(counters.connection_opened(two, 2, 1), Ok(()), "the refused one takes no place");
+        assert_eq!(counters.connection_opened(two, 2, 0), Err(Reason::TooManySessions));
         assert_eq!(counters.active(), 4);
         for client in [one, one, two, two] {
             counters.connection_closed(client);
         }
         assert_eq!(counters.active(), 0);
-        assert_eq!(counters.connection_opened(two, 3, 1), Ok(()));
+        assert_eq!(counters.connection_opened(two, 2, 1), Err(Reason::TooManySessions));
+        counters.connection_closed(two);
+        counters.give_place_back();
+        assert_eq!(counters.connection_opened(two, 2, 1), Ok(()));
     }
 
     #[test]

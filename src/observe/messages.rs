@@ -317,7 +317,10 @@ mod tests {
     fn messages_name_what_they_know_and_do_without_it() {
         let address = "10.0.0.1:443".parse().unwrap();
         for (event, words) in [
-            (event(Reason::NotTls), "What Client 192.0.2.1:5 sent to host.example:8443 is"),
+            (
+                event(Reason::NotTls),
+                "What passes between Client 192.0.2.1:5 and host.example:8443 is",
+            ),
             (event(Reason::DialFailed).address(address).detail("refused"), "10.0.0.1:443: refused"),
             (event(Reason::PortNotAllowed), "add host.example:8443 to"),
             (event(Reason::AddressNotAllowed).address(address), "10.0.0.1:443 is special-purpose"),

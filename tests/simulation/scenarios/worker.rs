@@ -100,7 +100,7 @@ fn sessions_over_the_limit_are_told() {
         world.actor_resets(first);
     });
     lab.settle();
-    assert_eq!(lab.endings(), ["tunnel.client.reset"]);
+    assert_eq!(lab.endings(), ["tunnel.client.reset", "await_head.gateway.too_many_sessions"]);
     lab.assert_at_rest();
     lab.open_tunnel();
 }

@@ -29,6 +29,8 @@ pub struct SocketKernel {
     mailbox: Arc<Mailbox>,
     resolver: Arc<Resolver>,
     keepalive: Option<Duration>,
+    /// What accepted sockets have from a listener that was bound at the start.
+    inherited_keepalive: Option<Duration>,
     now: Instant,
     has_mail: bool,
 }
@@ -47,6 +49,7 @@ impl SocketKernel {
             mailbox: Arc::new(Mailbox::new(waker)),
             resolver,
             keepalive,
+            inherited_keepalive: keepalive,
             now: clock(),
             has_mail: false,
         })
@@ -143,6 +146,13 @@ impl Kernel for SocketKernel {
     }
 
     fn register(&mut self, stream: &mut TcpStream, token: Token) -> io::Result<()> {
+        if token.lane() == Token::CLIENT_LANE && self.keepalive != self.inherited_keepalive {
+            let socket = SockRef::from(&*stream);
+            match self.keepalive {
+                Some(idle) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?,
+                None => socket.set_keepalive(false)?,
+            }
+        }
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(stream, mio_token(token), both)
     }

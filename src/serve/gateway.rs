@@ -12,7 +12,7 @@ use super::inside::{AskSupervisor, Shell};
 use super::listeners::{Changed, Listeners, Prepared};
 use super::orders::{Order, Rules};
 use super::panics;
-use super::start::{Reread, Start, StartError};
+use super::start::{Reread, Start, StartError, check_sources};
 use super::supervisor::{self, Request};
 use crate::config::changes;
 use crate::config::schema::Config;
@@ -353,15 +353,6 @@ fn tell_skipped(prepared: &Prepared, events: &Events) {
         let event = Event::new(Reason::ListenSkipped, wall()).address(*address);
         events.send(event.detail(error.to_string()));
     }
-}
-
-fn check_sources(config: &Config) -> Result<(), StartError> {
-    for &source in &config.source_addresses {
-        // Port 0: any; the socket is closed at once.
-        std::net::UdpSocket::bind((source, 0))
-            .map_err(|error| StartError::Source(source, error))?;
-    }
-    Ok(())
 }
 
 /// A bound admin listener, or none.

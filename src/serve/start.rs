@@ -72,3 +72,16 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// Whether every address of `dial.source_addresses` is one of this machine.
+///
+/// # Errors
+/// The first that is not.
+pub(super) fn check_sources(config: &Config) -> Result<(), StartError> {
+    for &source in &config.source_addresses {
+        // Port 0: any; the socket is closed at once.
+        std::net::UdpSocket::bind((source, 0))
+            .map_err(|error| StartError::Source(source, error))?;
+    }
+    Ok(())
+}

@@ -9,6 +9,7 @@
 mod support;
 
 mod admin;
+#[cfg(unix)]
 mod balancer;
 mod daemons;
 mod dial;

@@ -180,11 +180,6 @@ impl Flow {
         self.own.saturating_sub(self.poured) as usize
     }
 
-    /// Whether the watch keeps the held bytes.
-    pub fn is_waiting(&self) -> bool {
-        self.waiting
-    }
-
     /// Bytes of the source that have reached the sink's socket.
     pub fn bytes(&self) -> u64 {
         self.poured.saturating_sub(self.own)

@@ -185,7 +185,8 @@ impl Session {
         }
     }
 
-    /// Refuses the session from outside of the table: at accept, or for a stopping gateway.
+    /// Refuses the session from outside of the table: the client that a load balancer names has all the
+    /// sessions it may have.
     pub fn refuse(&mut self, refusal: Refusal, now: Instant) -> Action {
         self.refused = Some(self.ending(Side::Gateway, Cause::Refused(refusal.reason)));
         self.stage = Stage::Refusing;

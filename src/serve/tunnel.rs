@@ -184,13 +184,6 @@ impl<K: Kernel> Tunnel<K> {
         }
     }
 
-    /// Refuses the session at accept.
-    pub fn refuse(&mut self, reason: Reason, tools: &mut Tools<K>) -> Fate {
-        let now = tools.kernel.now();
-        let action = self.session.refuse(Refusal::plain(reason), now);
-        self.act(action, &[], tools)
-    }
-
     /// Open tunnels to a target that `policy` does not allow are cut.
     pub fn cut_unless_allowed(&mut self, policy: &Policy, tools: &mut Tools<K>) -> Fate {
         let allowed =

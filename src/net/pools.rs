@@ -199,9 +199,9 @@ impl<K: Kernel> Pools<K> {
     pub fn set_pipes_max(&mut self, pipes_max: usize) {
         self.pipes_max = pipes_max;
         self.splices = pipes_max > 0 && !self.refuses;
-        if !self.splices {
-            self.pipes.clear();
-        }
+        // A pooled pipe is handed out without a look at the number.
+        let kept = if self.splices { pipes_max.saturating_sub(self.pipes_out) } else { 0 };
+        self.pipes.truncate(kept);
     }
 
     /// Splicing does not work on this system after all: tunnels copy from now on.

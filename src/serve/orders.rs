@@ -47,8 +47,13 @@ pub struct Tray(Mutex<Vec<Order>>);
 impl Tray {
     /// Puts orders in, in their order, and calls the worker.
     pub fn give(&self, orders: Vec<Order>, mailbox: &Mailbox) {
-        self.0.lock().extend(orders);
+        self.put(orders);
         mailbox.send(Mail::Orders);
+    }
+
+    /// Puts orders in, in their order. The worker looks when [`Mail::Orders`] comes.
+    pub fn put(&self, orders: Vec<Order>) {
+        self.0.lock().extend(orders);
     }
 
     /// Takes all orders out.

@@ -26,6 +26,7 @@ impl World {
             Act::Answer(name) => self.answer(&name),
             Act::Wake(actor) => self.wake_now(actor),
             Act::Spurious => self.spurious(),
+            Act::Reload(number) => self.reload(number),
             Act::Stop => self.letters.push_back(Letter::Stop),
         }
     }

@@ -1,15 +1,15 @@
 //! What the gateway's calls do to the world behind the fake kernel.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::link::{LinkId, State, Who};
 use crate::options::Splicing;
 use crate::world::{Act, DialPlan, World};
 
 impl World {
-    pub fn dial(&mut self, to: SocketAddr) -> io::Result<LinkId> {
-        self.gateway_dials(to);
+    pub fn dial(&mut self, to: SocketAddr, from: Option<IpAddr>) -> io::Result<LinkId> {
+        self.gateway_dials(to, from);
         self.take_descriptor(1)?;
         let planned = self.dials.iter().find(|(address, _)| *address == to.ip());
         let plan = planned.map_or(DialPlan::Silence, |(_, plan)| *plan);

@@ -19,7 +19,7 @@ const IDLE_POLLS_MAX: u64 = 64;
 /// The longest that clients may wait while there is no descriptor for them.
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_millis(100);
 /// What a session may hold in one direction: a held hello with its framing, or a pipe of the fake kernel.
-const HELD_BYTES_MAX: i64 = (2_000 + 5 * 4096 + 64 * 1024) + 16 * 32_768;
+const HELD_BYTES_MAX: i64 = (4_000 + 5 * 4096 + 64 * 1024) + 16 * 32_768;
 
 /// What the worker has told and how often it turned for nothing.
 #[derive(Default)]
@@ -120,6 +120,7 @@ impl Watcher {
             (pools.pipes_out(), pools.pipes_pooled(), pools.buffers_out())
         };
         let world = &*lab.world.borrow();
+        world.check_cuts()?;
         let open = world.pipes.iter().flatten().count();
         let holding = world.pipes.iter().flatten().filter(|pipe| pipe.held_bytes() > 0).count();
         if holding != pipes_out || open != pipes_out + pooled || pipes_out > world.options.pipes_max
@@ -155,14 +156,20 @@ impl Watcher {
                 return Err(format!("{reason}: {:?}", event.detail));
             }
             let of = event.client.map(|client| client.port().wrapping_sub(40_000));
-            let Some(record) = of.and_then(|of| world.records.get_mut(usize::from(of))) else {
+            let Some(record) = of.and_then(|of| world.records.get(usize::from(of))) else {
                 continue;
             };
-            judge_deadline(record, event, world.limits.as_ref(), world.polled_us)?;
+            let of = usize::from(of.unwrap_or_default());
+            let limits = world.generations[record.generation].limits();
+            judge_deadline(record, event, limits, world.polled_us)?;
+            let judged = world.judge_told(record, reason);
+            let judged =
+                judged.and(ending.iter().try_for_each(|it| world.judge_ending(record, it)));
+            judged.map_err(|wrong| format!("session {of}: {wrong}"))?;
+            let record = &mut world.records[of];
             record.told.push(reason);
             record.endings.extend(ending);
             let told = record.told.clone();
-            let of = of.unwrap_or_default();
             judge_events(&told).map_err(|wrong| format!("session {of}: {wrong}: {told:?}"))?;
         }
         self.events_seen = lab.events.len();
@@ -188,10 +195,9 @@ impl Watcher {
 fn judge_deadline(
     record: &Record,
     event: &Event,
-    limits: Option<&Limits>,
+    limits: &Limits,
     now_us: u64,
 ) -> Result<(), String> {
-    let Some(limits) = limits else { return Ok(()) };
     let cause = event.ended.as_ref().map(|ended| ended.ending.cause);
     let (since_us, limit_ms) = match (event.reason, cause) {
         (Reason::HeadTimeout, _) => (Some(record.accepted_us), limits.head_ms),
@@ -268,6 +274,7 @@ pub fn at_the_end(lab: &mut Lab, harsh: bool) -> Result<(), String> {
     let pools = &lab.worker.tools().pools;
     let out = (pools.pipes_out(), pools.buffers_out());
     let pooled = pools.pipes_pooled();
+    lab.world.borrow_mut().play_out();
     let world = &*lab.world.borrow();
     let descriptors = world.descriptors;
     if sessions != 0 || deadlines != 0 || out != (0, 0) || descriptors != 2 * pooled {
@@ -281,7 +288,8 @@ pub fn at_the_end(lab: &mut Lab, harsh: bool) -> Result<(), String> {
         if count(Reason::ConnectReceived) != count(Reason::SessionEnded) {
             return Err(format!("session {number} has no end: {:?}", record.told));
         }
-        if record.plan.tame && !harsh {
+        let came_to_its_end = !world.is_stopping || record.over_before_stop;
+        if record.plan.tame && !harsh && came_to_its_end && !record.must_cut {
             judge_tame(world, number).map_err(|wrong| {
                 format!("session {number} should have gone well: {wrong}: {:?}", record.told)
             })?;
@@ -297,15 +305,24 @@ fn judge_tame(world: &World, number: usize) -> Result<(), String> {
         return Err("it never came".to_owned());
     };
     let refusals: Vec<Reason> = record.told.iter().copied().filter(|told| refuses(*told)).collect();
-    if refusals != plan.outcome.into_iter().collect::<Vec<_>>() {
-        return Err(format!("refused for {refusals:?}, planned {:?}", plan.outcome));
+    let mut outcome = plan.outcome();
+    if plan.asks_in_order() {
+        let drained = refusals == [Reason::Draining] && world.may_drain(record);
+        outcome =
+            if drained || world.must_drain(record) { Some(Reason::Draining) } else { outcome };
+    }
+    if refusals != outcome.into_iter().collect::<Vec<_>>() {
+        return Err(format!("refused for {refusals:?}, planned {outcome:?}"));
     }
     debug_assert_eq!(plan.client.leave, Leave::HalfClose);
     if plan.head == HeadKind::Health {
-        let is_well = client.heard.starts_with(b"HTTP/1.1 200 OK\r\n") && client.heard_end;
+        let says = |status: &[u8]| client.heard.starts_with(status);
+        let well = says(b"HTTP/1.1 200 OK\r\n") && !world.must_drain(record);
+        let drains = says(b"HTTP/1.1 503 ") && world.may_drain(record);
+        let is_well = (well || drains) && client.heard_end;
         return if is_well && record.told.is_empty() { Ok(()) } else { Err("unwell".to_owned()) };
     }
-    let Some(reason) = plan.outcome else {
+    let Some(reason) = outcome else {
         let remote = record.remote_link.map(|link| &world.deeds[link]).ok_or("no remote")?;
         if !record.endings.iter().all(|ending| ending.ends_with(".finished")) {
             return Err(format!("ended as {:?}", record.endings));
@@ -327,7 +344,7 @@ fn judge_tame(world: &World, number: usize) -> Result<(), String> {
         return Err("the client has not heard the end of its refusal".to_owned());
     }
     let heard = String::from_utf8_lossy(&client.heard);
-    let tells = if plan.head.refusal().is_some() {
+    let tells = if plan.refusals[0].is_some() || reason == Reason::Draining {
         heard.contains(&format!("Sluice-Reason: {reason}\r\n")) && heard.ends_with('\n')
     } else if plan.hello == HelloKind::NotTls {
         client.heard == ESTABLISHED

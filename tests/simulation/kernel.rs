@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 use sluice::net::kernel::{Kernel, Lookup, Mail, Ready};
 use sluice::net::slots::Token;
 
-use crate::link::{LinkId, State, Who};
+use crate::handles::{FakePipe, Socket};
+use crate::link::{State, Who};
 use crate::names::Service;
 use crate::options::{PollModel, Splicing};
 use crate::pipe::Pipe;
@@ -20,44 +21,6 @@ pub type Shared = Rc<RefCell<World>>;
 
 #[derive(Clone)]
 pub struct FakeKernel(pub Shared);
-
-/// The gateway's end of a link. Dropping it closes it, as with a real socket.
-pub struct Socket {
-    world: Shared,
-    pub link: LinkId,
-}
-
-/// A pipe; dropping it closes it.
-pub struct FakePipe {
-    world: Shared,
-    index: usize,
-}
-
-impl std::fmt::Debug for Socket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "socket of link {}", self.link)
-    }
-}
-
-impl std::fmt::Debug for FakePipe {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "pipe {}", self.index)
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        self.world.borrow_mut().gateway_closes(self.link);
-    }
-}
-
-impl Drop for FakePipe {
-    fn drop(&mut self) {
-        let mut world = self.world.borrow_mut();
-        world.pipes[self.index] = None;
-        world.descriptors -= 2;
-    }
-}
 
 impl Kernel for FakeKernel {
     type Listener = ();
@@ -95,12 +58,16 @@ impl Kernel for FakeKernel {
             match letter {
                 Letter::Accepted(link) => {
                     world.descriptors += 1;
-                    let socket = Socket { world: Rc::clone(&self.0), link };
+                    let socket = Socket::new(&self.0, link);
                     into.push(Mail::Accepted(socket, world.links[link].address));
                 }
                 Letter::Resolved(token, answer) => into.push(Mail::Resolved(token, answer)),
+                Letter::Orders => {
+                    world.orders_are_read();
+                    into.push(Mail::Orders);
+                }
                 Letter::Stop => {
-                    world.is_stopping = true;
+                    world.gateway_is_stopped();
                     into.push(Mail::Stop);
                 }
             }
@@ -117,17 +84,17 @@ impl Kernel for FakeKernel {
         taken?;
         world.changes += 1;
         world.backlog.pop_front();
-        Ok((Socket { world: Rc::clone(&self.0), link }, world.links[link].address))
+        Ok((Socket::new(&self.0, link), world.links[link].address))
     }
 
-    fn dial(&mut self, to: SocketAddr, _from: Option<IpAddr>) -> io::Result<Socket> {
+    fn dial(&mut self, to: SocketAddr, from: Option<IpAddr>) -> io::Result<Socket> {
         let world = &mut *self.0.borrow_mut();
         world.jostle();
         world.changes += 1;
-        let link = world.dial(to);
+        let link = world.dial(to, from);
         let now_us = world.now_us;
         world.trace.note(now_us, || format!("  dial {to} -> link {link:?}"));
-        Ok(Socket { world: Rc::clone(&self.0), link: link? })
+        Ok(Socket::new(&self.0, link?))
     }
 
     fn register(&mut self, stream: &mut Socket, token: Token) -> io::Result<()> {
@@ -170,6 +137,7 @@ impl Kernel for FakeKernel {
             };
             let outcome = world.links[link].end(Who::Gateway).read(into, most);
             world.plan_transit(link, Who::Actor);
+            world.gateway_read(link);
             outcome
         })
     }
@@ -182,7 +150,9 @@ impl Kernel for FakeKernel {
         Err(ErrorKind::Unsupported.into())
     }
 
-    fn set_keepalive(&mut self, _idle: Option<Duration>) {}
+    fn set_keepalive(&mut self, idle: Option<Duration>) {
+        self.0.borrow_mut().gateway_goes_by(idle);
+    }
 
     fn short_read_is_dry(&self) -> bool {
         self.0.borrow().options.model != PollModel::Windows
@@ -251,9 +221,10 @@ impl Kernel for FakeKernel {
         {
             return Err(io::Error::from_raw_os_error(crate::world::libc_emfile()));
         }
+        world.judge_pipes(open);
         world.take_descriptor(2)?;
         world.pipes.push(Some(Pipe::new(world.options.pipe_slots, world.options.slot_bytes)));
-        Ok(FakePipe { world: Rc::clone(&self.0), index: world.pipes.len() - 1 })
+        Ok(FakePipe::new(&self.0, world.pipes.len() - 1))
     }
 
     fn fill_pipe(
@@ -350,50 +321,5 @@ impl Kernel for FakeKernel {
 
     fn is_own_address(&mut self, address: IpAddr) -> bool {
         address.is_loopback()
-    }
-}
-
-impl FakeKernel {
-    /// One operation on one stream, with what happens beside it, its trace, and what Windows makes of
-    /// "would block".
-    fn operate(
-        &mut self,
-        what: &str,
-        link: LinkId,
-        operation: impl FnOnce(&mut World, LinkId) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        let world = &mut *self.0.borrow_mut();
-        world.jostle();
-        let outcome = operation(world, link);
-        let now_us = world.now_us;
-        world.trace.note(now_us, || match &outcome {
-            Ok(moved) => format!("  {what} link {link} -> {moved}"),
-            Err(error) => format!("  {what} link {link} -> {:?}", error.kind()),
-        });
-        match &outcome {
-            Ok(_) => world.changes += 1,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                let watch = &mut world.links[link].end(Who::Gateway).watch;
-                watch.read_armed = true;
-                watch.write_armed = true;
-            }
-            Err(_) => {
-                world.changes += 1;
-                world.links[link].end(Who::Gateway).break_seen = true;
-            }
-        }
-        outcome
-    }
-
-    fn may_panic(&self, link: LinkId) {
-        let hit = {
-            let mut world = self.0.borrow_mut();
-            let hit = world.panic_at == Some(link);
-            if hit {
-                world.panic_at = None;
-            }
-            hit
-        };
-        assert!(!hit, "a planted panic");
     }
 }

@@ -1,7 +1,6 @@
 //! A worker on the fake kernel, driven by hand.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -17,6 +16,7 @@ use sluice::observe::outlets::Events;
 use sluice::proto::tls::Version;
 use sluice::proto::tls::record::ContentType;
 use sluice::proto::tls::sample;
+use sluice::serve::orders::Rules;
 use sluice::serve::tools::Tools;
 use sluice::serve::worker::{Identity, Worker};
 
@@ -38,32 +38,40 @@ pub struct Lab {
     clients: u8,
 }
 
-/// The port that the gateway itself listens on.
-pub const OWN_PORT: u16 = 8080;
+/// Where the gateway itself listens.
+pub const OWN_ADDRESS: ([u8; 4], u16) = ([0, 0, 0, 0], 8080);
 
 impl Lab {
     pub fn new(options: Options, limits: Limits) -> Lab {
-        Lab::with_world(World::new(options, 1, Trace::kept()), limits)
+        let pipes_max = options.pipes_max;
+        let rules = Rules {
+            policy: Arc::new(policy(limits)),
+            sources: Vec::new(),
+            own: vec![OWN_ADDRESS.into()],
+            keepalive: None,
+            pipes_max,
+            cuts_open: false,
+        };
+        Lab::with_world(World::new(options, 1, Trace::kept()), &rules)
     }
 
-    pub fn with_world(mut world: World, limits: Limits) -> Lab {
+    pub fn with_world(mut world: World, rules: &Rules) -> Lab {
         let by_mail = world.options.by_mail;
-        let pipes_max = world.options.pipes_max;
         world.names.insert("a.example.com".to_owned(), Name::new(Service::Known, &["93.184.0.1"]));
         world.dials.push(("93.184.0.1".parse().unwrap(), DialPlan::Connect(0)));
+        let (counters, tray) = (Arc::clone(&world.counters), Arc::clone(&world.tray));
         let world = Rc::new(RefCell::new(world));
-        let counters = Arc::new(Counters::new());
         let (events, collected) = Events::collecting();
         let tools = Tools::new(
             FakeKernel(Rc::clone(&world)),
-            Pools::new(pipes_max),
+            Pools::new(rules.pipes_max),
             events,
             Arc::clone(&counters),
-            Vec::new(),
-            vec![SocketAddr::from(([0, 0, 0, 0], OWN_PORT))],
+            rules.sources.clone(),
+            rules.own.clone(),
         );
         let identity = Identity { start_s: 1, index: 0, sessions_max: 0 };
-        let mut worker = Worker::new(tools, identity, Arc::new(policy(limits)), Arc::default());
+        let mut worker = Worker::new(tools, identity, Arc::clone(&rules.policy), tray);
         if !by_mail {
             worker.listen((), 0);
         }
@@ -97,7 +105,7 @@ impl Lab {
     }
 
     fn is_seeded(&self) -> bool {
-        self.world.borrow().limits.is_some()
+        self.world.borrow().is_seeded()
     }
 
     pub fn turn(&mut self) {

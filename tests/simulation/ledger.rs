@@ -13,6 +13,7 @@ use crate::link::{LinkId, State, Who};
 use crate::options::PollModel;
 use crate::plan::Plan;
 use crate::speech::Gate;
+use crate::verdicts::is_private;
 use crate::world::World;
 
 /// How long a refused client is waited for, and how much of it is read.
@@ -37,6 +38,14 @@ pub struct Record {
     pub refused: bool,
     pub refused_us: u64,
     pub accepted_us: u64,
+    /// By which it is judged.
+    pub generation: usize,
+    /// The poll in which its head was whole.
+    pub whole_poll: Option<u64>,
+    /// A generation has come that cuts it.
+    pub must_cut: bool,
+    /// It was over when the gateway was stopped.
+    pub over_before_stop: bool,
     pub opened_us: Option<u64>,
     pub asked_us: Option<u64>,
     pub dialled_us: Option<u64>,
@@ -59,6 +68,10 @@ impl Record {
             refused: false,
             refused_us: 0,
             accepted_us: 0,
+            generation: 0,
+            whole_poll: None,
+            must_cut: false,
+            over_before_stop: false,
             opened_us: None,
             asked_us: None,
             dialled_us: None,
@@ -82,7 +95,10 @@ impl World {
     pub fn gateway_registered(&mut self, link: LinkId, token: Token) {
         let Some((session, is_client)) = self.roles[link] else { return };
         if is_client {
-            self.records[session].accepted_us = self.polled_us;
+            let record = &mut self.records[session];
+            record.accepted_us = self.polled_us;
+            record.generation = self.in_force;
+            Rc::make_mut(&mut record.plan).begin_under(&self.generations[self.in_force], session);
             return;
         }
         let client = self.records[session].client_link;
@@ -94,12 +110,13 @@ impl World {
 
     pub fn gateway_asked(&mut self, name: &str, _: Token) {
         let now_us = self.polled_us;
-        if let Some(record) = self.records.iter_mut().find(|record| record.plan.name == name) {
-            record.asked_us = Some(now_us);
+        if let Some(session) = self.records.iter().position(|record| record.plan.name == name) {
+            self.records[session].asked_us = Some(now_us);
+            self.judge_asking(session);
         }
     }
 
-    pub fn gateway_dials(&mut self, to: SocketAddr) {
+    pub fn gateway_dials(&mut self, to: SocketAddr, from: Option<IpAddr>) {
         let Some(session) = self.session_of(to.ip()) else { return };
         let now_us = self.polled_us;
         self.records[session].dialled_us.get_or_insert(now_us);
@@ -109,6 +126,8 @@ impl World {
         if !known || to.port() != 443 {
             self.accuse(|| format!("session {session} dials {to}, which nobody named"));
         }
+        self.judge_asking(session);
+        self.judge_dial(session, to, from);
     }
 
     pub fn gateway_dialled(&mut self, link: LinkId) {
@@ -178,7 +197,7 @@ impl World {
             || client.read_bytes >= REFUSED_BYTES
             || self.polled_us >= record.refused_us + REFUSED_US
             || self.is_stopping
-            || self.limits.is_some_and(|limits| limits.session_ms > 0);
+            || self.generations[record.generation].limits().session_ms > 0;
         if record.refused && !is_over {
             self.accuse(|| format!("session {session} closes before the refused client does"));
         }
@@ -335,7 +354,7 @@ impl World {
         record.opened = true;
         record.opened_us = Some(self.polled_us);
         record.remote_link = Some(remote);
-        if record.plan.head.refusal().is_some() {
+        if record.plan.refusals[0].is_some() {
             return Err("a 200 for a head that must be refused".to_owned());
         }
         Ok(())
@@ -344,7 +363,8 @@ impl World {
     fn session_of(&self, address: IpAddr) -> Option<usize> {
         let IpAddr::V4(v4) = address else { return None };
         let session = usize::from(v4.octets()[2]);
-        (v4.octets()[0] == 93 && session < self.records.len()).then_some(session)
+        let is_planned = v4.octets()[0] == 93 || is_private(address);
+        (is_planned && session < self.records.len()).then_some(session)
     }
 }
 

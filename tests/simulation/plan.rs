@@ -5,10 +5,12 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use sluice::logic::reason::Reason;
+use sluice::proto::tls::Version;
 
 use crate::chance::Chance;
+use crate::generations::Generation;
 use crate::names::{Name, Service};
-use crate::speech::{self, Gate, HeadKind, HelloKind, ServerKind};
+use crate::speech::{self, Gate, HeadKind, HelloKind, NEVER, ServerKind};
 use crate::world::DialPlan;
 
 /// How a side leaves.
@@ -48,6 +50,8 @@ pub struct Part {
     pub closes_on_end: bool,
 }
 
+/// All that a session will do. What it may do follows from the rules under which it begins, see
+/// [`Plan::begin_under`].
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub address: SocketAddr,
@@ -56,7 +60,10 @@ pub struct Plan {
     pub head: HeadKind,
     pub head_bytes: usize,
     pub hello: HelloKind,
+    pub hello_bytes: usize,
     pub server: ServerKind,
+    /// The version that the remote chooses, where that is not always the best.
+    pub chosen: Option<Version>,
     pub client: Part,
     pub remote: Part,
     /// Bytes of the client's stream behind the head may reach the remote only when so many have been
@@ -69,8 +76,8 @@ pub struct Plan {
     pub dials: Vec<(String, DialPlan)>,
     /// Nothing in it can go wrong but what `outcome` says.
     pub tame: bool,
-    /// The refusal it must meet, or none: then it must finish.
-    pub outcome: Option<Reason>,
+    /// What its head, its hello or the remote's hello is refused for.
+    pub refusals: [Option<Reason>; 3],
 }
 
 impl Plan {
@@ -100,10 +107,6 @@ impl Plan {
             odd_names(index, chance)
         };
         let silent = hello == HelloKind::Silent || server == ServerKind::Silent;
-        let outcome = match head {
-            HeadKind::Health => None,
-            head => head.refusal().or(hello.refusal()).or(server.refusal()),
-        };
         let stays = client.leave == Leave::Stay || silent;
         let ends_early = hello == HelloKind::PartialEnd && head != HeadKind::Health;
         // Whoever speaks first may be overtaken by the hello.
@@ -115,7 +118,9 @@ impl Plan {
             head,
             head_bytes: said.head_bytes,
             hello,
+            hello_bytes: said.hello_bytes,
             server,
+            chosen: said.chosen,
             client,
             remote,
             up_gates: said.up_gates,
@@ -124,9 +129,56 @@ impl Plan {
             service,
             dials,
             tame: tame && !stays && !ends_early && !racy,
-            outcome,
+            refusals: [head.refusal(), hello.refusal(), server.refusal()],
             name,
         }
+    }
+
+    /// The client has come while `generation` is in force: it is judged by that to its end.
+    pub fn begin_under(&mut self, generation: &Generation, session: usize) {
+        let limits = generation.limits();
+        let refused_for_host = (!generation.admits[session]).then_some(Reason::HostNotAllowed);
+        let [of_head, of_hello, of_server] = &mut self.refusals;
+        match self.head {
+            HeadKind::Large if limits.head_bytes > self.head_bytes => *of_head = refused_for_host,
+            HeadKind::Good | HeadKind::Old | HeadKind::BareLf => *of_head = refused_for_host,
+            // A port is looked at only where some port of the host is admitted.
+            HeadKind::OtherPort => {
+                *of_head = of_head.filter(|_| refused_for_host.is_none()).or(refused_for_host)
+            }
+            _ => {}
+        }
+        let passes = match self.hello {
+            HelloKind::Low => generation.min_version() <= Version::TLS10,
+            HelloKind::Large => limits.hello_bytes >= self.hello_bytes,
+            _ => false,
+        };
+        if passes {
+            *of_hello = None;
+            self.up_gates[0] = Gate { from: 0, needs: self.hello_bytes };
+        }
+        if self.chosen.is_some_and(|chosen| chosen < generation.min_version()) {
+            *of_server = Some(Reason::TlsVersionTooLow);
+            self.down_gates = vec![NEVER];
+            self.released_at = usize::MAX;
+        }
+    }
+
+    /// The refusal it must meet unless something else ends it before, or none: then it must finish.
+    pub fn outcome(&self) -> Option<Reason> {
+        match self.head {
+            HeadKind::Health => None,
+            _ => self.refusals.iter().flatten().next().copied(),
+        }
+    }
+
+    /// Its head is a CONNECT that passes.
+    pub fn asks_in_order(&self) -> bool {
+        let asks = matches!(
+            self.head,
+            HeadKind::Good | HeadKind::Old | HeadKind::BareLf | HeadKind::Large
+        );
+        asks && self.refusals[0].is_none()
     }
 }
 
@@ -177,9 +229,13 @@ fn odd_names(index: usize, chance: &mut Chance) -> (Name, Vec<(String, DialPlan)
         };
         dials.push((address, plan));
     }
-    let mut addresses: Vec<&str> = dials.iter().map(|(address, _)| address.as_str()).collect();
+    let private = format!("10.184.{index}.9");
+    dials.push((private.clone(), DialPlan::Connect(chance.moment(20))));
+    let public = &dials[..dials.len() - 1];
+    let mut addresses: Vec<&str> = public.iter().map(|(address, _)| address.as_str()).collect();
     if chance.once_in(4) {
-        addresses.insert(chance.below(addresses.len() + 1), "10.1.2.3");
+        let at = chance.below(addresses.len() + 1);
+        addresses.insert(at, &private);
     }
     let service = match chance.below(5) {
         0 => Service::Known,

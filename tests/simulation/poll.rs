@@ -14,7 +14,7 @@ impl World {
     pub fn poll(&mut self, sleep: Option<Duration>, ready: &mut Vec<Ready>) {
         self.polls += 1;
         let slept_from = self.now_us;
-        if self.limits.is_some() && sleep != Some(Duration::ZERO) && !self.is_anything_pending() {
+        if self.is_seeded() && sleep != Some(Duration::ZERO) && !self.is_anything_pending() {
             self.check_asleep(sleep);
         }
         let until = sleep.map_or(u64::MAX, |sleep| {
@@ -44,7 +44,7 @@ impl World {
             }
         }
         if self.chance.once_in(self.options.jump_once_in) {
-            let jump = 1 << self.chance.below(34);
+            let jump = 1 << self.chance.below(42);
             self.now_us = (self.now_us + jump).min(self.horizon_us);
         }
         self.polled_us = self.now_us;

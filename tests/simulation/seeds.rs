@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use sluice::logic::limits::Limits;
 
 use crate::actors::Newcomer;
 use crate::chance::Chance;
+use crate::generations::Generation;
 use crate::invariants::{Watcher, at_the_end};
 use crate::lab::Lab;
 use crate::ledger::Record;
+use crate::operator::Drainer;
 use crate::options::{Options, PollModel, Splicing};
 use crate::plan::Plan;
-use crate::speech::HELLO_BYTES;
 use crate::trace::Trace;
 use crate::world::{Act, World};
 
@@ -89,6 +90,15 @@ const MUST_REACH: &[&str] = &[
     "await_server_hello.remote.finished",
     "await_server_hello.remote.hello_timeout",
     "tunnel.client.finished",
+    "tunnel.gateway.cut",
+    "await_address.gateway.cut",
+    "await_dial.gateway.cut",
+    "await_hello.gateway.cut",
+    "await_server_hello.gateway.cut",
+    "draining",
+    "a reload over an open tunnel",
+    "a quiet drain",
+    "a drain that ran out",
     "tunnel.client.reset",
     "tunnel.gateway.half_closed",
     "tunnel.gateway.idle",
@@ -152,6 +162,9 @@ fn run_all(seeds: std::ops::Range<u64>) -> Reached {
 }
 
 fn count(lab: &Lab, reached: &mut Reached) {
+    for what in &lab.world.borrow().met {
+        *reached.entry((*what).to_owned()).or_default() += 1;
+    }
     for event in &lab.events {
         let ending = event.ended.as_ref().map(|ended| ended.ending.to_string());
         let what = ending.unwrap_or_else(|| event.reason.to_string());
@@ -164,6 +177,9 @@ fn look_at(seed: u64) -> (Result<(), String>, String) {
     let (result, lab) = run(seed, Trace::kept());
     let world = lab.world.borrow();
     let mut report = format!("seed {seed}\n{:#?}\n", world.options);
+    for (number, generation) in world.generations.iter().enumerate() {
+        report.push_str(&format!("generation {number}: {generation:?}\n"));
+    }
     for (number, record) in world.records.iter().enumerate() {
         report.push_str(&describe(number, &record.plan));
     }
@@ -190,10 +206,10 @@ fn describe(number: usize, plan: &Plan) -> String {
         )
     };
     format!(
-        "session {number}: tame {} outcome {:?} head {:?} ({} bytes) hello {:?} server {:?}\n  client {}\n  \
+        "session {number}: tame {} refusals {:?} head {:?} ({} bytes) hello {:?} server {:?}\n  client {}\n  \
          remote {}\n  gates up {:?} down {:?} released at {}\n  name {:?} {:?} stale {:?}\n  dials {:?}\n",
         plan.tame,
-        plan.outcome,
+        plan.refusals,
         plan.head,
         plan.head_bytes,
         plan.hello,
@@ -214,10 +230,19 @@ fn run(seed: u64, trace: Trace) -> (Result<(), String>, Lab) {
     let mut chance = Chance::new(seed);
     let harsh = chance.once_in(3);
     let options = draw_options(harsh, &mut chance);
-    let limits = draw_limits(harsh, &mut chance);
+    let sessions = 1 + chance.below(6);
+    let reloads = if chance.once_in(2) { 1 + chance.below(4) } else { 0 };
+    let generations = (0..=reloads)
+        .map(|number| Generation::draw(number, sessions, harsh, &options, &mut chance));
+    let generations: Vec<Generation> = generations.collect();
+    let first = Arc::clone(&generations[0].rules);
     let mut world = World::new(options, chance.number(), trace);
-    world.limits = Some(limits);
-    for index in 0..1 + chance.below(6) {
+    world.generations = generations;
+    for number in 1..=reloads {
+        let at_us = soon_or_late(&mut chance);
+        world.plan(at_us, Act::Reload(number));
+    }
+    for index in 0..sessions {
         let plan = Plan::draw(index, &mut chance);
         world.names.insert(plan.name.clone(), plan.service.clone());
         for (address, dial) in &plan.dials {
@@ -231,12 +256,26 @@ fn run(seed: u64, trace: Trace) -> (Result<(), String>, Lab) {
     if harsh && chance.once_in(3) {
         world.plan(chance.moment(26), Act::Stop);
     }
+    if chance.once_in(4) {
+        let [notice_us, longest_us] = [
+            chance.pick(&[0, 50_000, 1_000_000]),
+            chance.pick(&[0, 100_000, 5_000_000, 30_000_000]),
+        ];
+        let drainer = world.add_actor(Box::new(Drainer { notice_us, longest_us, since_us: None }));
+        let at_us = soon_or_late(&mut chance);
+        world.plan(at_us, Act::Wake(drainer));
+    }
     for _ in 0..chance.below(10) {
         world.plan(chance.between(0, 400_000), Act::Spurious);
     }
-    let mut lab = Lab::with_world(world, limits);
+    let mut lab = Lab::with_world(world, &first);
     let result = drive(&mut lab, harsh);
     (result, lab)
+}
+
+/// While the clients come, or at any time of a run.
+fn soon_or_late(chance: &mut Chance) -> u64 {
+    if chance.once_in(2) { chance.between(0, 300_000) } else { chance.moment(26) }
 }
 
 fn drive(lab: &mut Lab, harsh: bool) -> Result<(), String> {
@@ -287,18 +326,6 @@ fn draw_options(harsh: bool, chance: &mut Chance) -> Options {
         shuffled: chance.once_in(2),
         ..kind
     }
-}
-
-fn draw_limits(harsh: bool, chance: &mut Chance) -> Limits {
-    let mut limits = Limits { head_bytes: 4_096, hello_bytes: HELLO_BYTES, ..Limits::default() };
-    if harsh {
-        limits.sessions = chance.pick(&[0, 0, 1, 2]);
-        limits.sessions_per_client = chance.pick(&[0, 0, 0, 1]);
-        limits.session_ms = chance.pick(&[0, 0, 100, 20_000]);
-        limits.idle_ms = chance.pick(&[600_000, 1_000]);
-        limits.half_closed_ms = chance.pick(&[60_000, 500, 0]);
-    }
-    limits
 }
 
 fn number(variable: &str) -> Option<u64> {

@@ -82,6 +82,13 @@ kinds! {
     Garbled => Some(Reason::HandshakeUnreadable),
 }
 
+impl HelloKind {
+    /// Some rules admit it although the usual ones refuse it.
+    pub fn may_pass(self) -> bool {
+        matches!(self, HelloKind::Low | HelloKind::Large)
+    }
+}
+
 /// All that is said in a session.
 pub struct Speech {
     pub client: Vec<u8>,
@@ -92,9 +99,12 @@ pub struct Speech {
     pub up_gates: Vec<Gate>,
     pub down_gates: Vec<Gate>,
     pub released_at: usize,
+    pub hello_bytes: usize,
+    /// The version that the remote's hello chooses, where it chooses one.
+    pub chosen: Option<Version>,
 }
 
-const NEVER: Gate = Gate { from: 0, needs: usize::MAX };
+pub const NEVER: Gate = Gate { from: 0, needs: usize::MAX };
 /// So few that every hello of a kind world fits, and one hello kind does not.
 pub const HELLO_BYTES: usize = 2_000;
 
@@ -121,7 +131,7 @@ pub fn draw(
     if !early {
         client_waits.push(Gate { from: head.len(), needs: ESTABLISHED.len() });
     }
-    let (mut down, down_gate) = server_of(server, chance);
+    let (mut down, down_gate, chosen) = server_of(server, chance);
     let mut down_gates = vec![down_gate];
     let mut released_at = if down_gate.needs == usize::MAX { usize::MAX } else { down.len() };
     let mut remote_waits = vec![Gate { from: 0, needs: hello_bytes }];
@@ -131,7 +141,7 @@ pub fn draw(
             released_at = usize::MAX;
             down_gates = vec![Gate { from: 0, needs: 5 }];
         }
-        ServerKind::Retry if up_gates[0].needs != usize::MAX => {
+        ServerKind::Retry if up_gates[0].needs != usize::MAX || hello.may_pass() => {
             let retry_bytes = down.len();
             client_waits.push(Gate {
                 from: head.len() + hello_bytes,
@@ -172,6 +182,8 @@ pub fn draw(
         up_gates,
         down_gates,
         released_at,
+        hello_bytes,
+        chosen,
     }
 }
 
@@ -274,8 +286,8 @@ fn hello_of(name: &str, kind: HelloKind, chance: &mut Chance) -> (Vec<u8>, Gate)
     (bytes, gate)
 }
 
-/// The remote's first bytes, and the gate they are behind.
-fn server_of(kind: ServerKind, chance: &mut Chance) -> (Vec<u8>, Gate) {
+/// The remote's first bytes, the gate they are behind, and the version that they choose.
+fn server_of(kind: ServerKind, chance: &mut Chance) -> (Vec<u8>, Gate, Option<Version>) {
     let hello = |version: Version, retry: bool| {
         let chosen = (version == Version::TLS13).then_some(version);
         let server_version = version.min(Version::TLS12);
@@ -283,8 +295,9 @@ fn server_of(kind: ServerKind, chance: &mut Chance) -> (Vec<u8>, Gate) {
     };
     let whole =
         |message: &[u8]| sample::records(ContentType::Handshake, Version::TLS12, message, 1 << 14);
+    let chosen = chance.pick(&TLS13);
     let bytes = match kind {
-        ServerKind::Good => whole(&hello(chance.pick(&TLS13), false)),
+        ServerKind::Good => whole(&hello(chosen, false)),
         ServerKind::Fragmented => records(&hello(Version::TLS13, false), chance),
         ServerKind::Retry => whole(&hello(Version::TLS13, true)),
         ServerKind::Silent | ServerKind::EndsAtOnce => Vec::new(),
@@ -295,7 +308,7 @@ fn server_of(kind: ServerKind, chance: &mut Chance) -> (Vec<u8>, Gate) {
     };
     let passes = matches!(kind, ServerKind::Good | ServerKind::Fragmented | ServerKind::Retry);
     let gate = if passes { Gate { from: 0, needs: bytes.len() } } else { NEVER };
-    (bytes, gate)
+    (bytes, gate, (kind == ServerKind::Good).then_some(chosen))
 }
 
 /// Bytes that differ at every place and from stream to stream.

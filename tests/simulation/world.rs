@@ -4,21 +4,28 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use sluice::logic::limits::Limits;
 use sluice::net::slots::Token;
+use sluice::observe::counters::Counters;
+use sluice::serve::orders::Tray;
 
 use crate::actors::Deeds;
 use crate::chance::Chance;
+use crate::generations::Generation;
 use crate::ledger::Record;
 use crate::link::{Link, LinkId, State, Who};
 use crate::names::{Answer, Names};
+use crate::operator::Drain;
 use crate::options::{Options, PollModel};
 use crate::pipe::Pipe;
 use crate::trace::Trace;
 
 pub type ActorId = usize;
+
+/// Acts that are awaited when the gateway has stopped.
+const ACTS_AFTER_MAX: usize = 1_000_000;
 
 /// Who sits at the far ends of links.
 pub trait Actor {
@@ -43,6 +50,8 @@ pub enum Act {
     Wake(ActorId),
     /// An event that says nothing true.
     Spurious,
+    /// The gateway is given the rules of this generation.
+    Reload(usize),
     /// The gateway is told to stop.
     Stop,
 }
@@ -52,6 +61,7 @@ pub enum Act {
 pub enum Letter {
     Accepted(LinkId),
     Resolved(Token, Answer),
+    Orders,
     Stop,
 }
 
@@ -84,8 +94,17 @@ pub struct World {
     /// Acts performed, since the beginning.
     pub performed: u64,
     pub polls: u64,
-    /// The limits of a seeded run, in which lost wake-ups are looked for.
-    pub limits: Option<Limits>,
+    /// The configurations of a seeded run; none where a test drives by hand.
+    pub generations: Vec<Generation>,
+    /// The one by which new sessions are judged.
+    pub in_force: usize,
+    pub tray: Arc<Tray>,
+    pub counters: Arc<Counters>,
+    pub drain: Drain,
+    /// The drain ended because no tunnel was left.
+    pub drained_quietly: bool,
+    /// What the run has met beyond its events.
+    pub met: Vec<&'static str>,
     /// Operations that changed something, since the beginning.
     pub changes: u64,
     pub links: Vec<Link>,
@@ -151,7 +170,13 @@ impl World {
             exhausted: false,
             performed: 0,
             polls: 0,
-            limits: None,
+            generations: Vec::new(),
+            in_force: 0,
+            tray: Arc::default(),
+            counters: Arc::new(Counters::new()),
+            drain: Drain::default(),
+            drained_quietly: false,
+            met: Vec::new(),
             changes: 0,
             links: Vec::new(),
             actor_of_link: Vec::new(),
@@ -187,6 +212,11 @@ impl World {
         SystemTime::UNIX_EPOCH + Duration::from_micros(self.polled_us)
     }
 
+    /// Whether everything was drawn, so that the invariants are looked at.
+    pub fn is_seeded(&self) -> bool {
+        !self.generations.is_empty()
+    }
+
     /// Notes that an invariant is broken; the first one counts.
     pub fn accuse(&mut self, what: impl FnOnce() -> String) {
         if self.broken.is_none() {
@@ -215,6 +245,15 @@ impl World {
         self.performed += 1;
         self.perform(act);
         true
+    }
+
+    /// What is still on its way arrives; nobody sleeps any more.
+    pub fn play_out(&mut self) {
+        for _ in 0..ACTS_AFTER_MAX {
+            let Some(at) = self.next_at() else { return };
+            self.now_us = self.now_us.max(at);
+            self.perform_next(at);
+        }
     }
 
     /// The world goes on while a turn of the worker lasts.

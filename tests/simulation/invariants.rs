@@ -123,8 +123,9 @@ impl Watcher {
         world.check_cuts()?;
         let open = world.pipes.iter().flatten().count();
         let holding = world.pipes.iter().flatten().filter(|pipe| pipe.held_bytes() > 0).count();
-        if holding != pipes_out || open != pipes_out + pooled || pipes_out > world.options.pipes_max
-        {
+        let allowed = world.generations[world.in_force].rules.pipes_max;
+        let kept_too_many = pooled > 0 && open > allowed;
+        if holding != pipes_out || open != pipes_out + pooled || kept_too_many {
             return Err(format!("{open} pipes, {holding} hold, {pipes_out} out, {pooled} pooled"));
         }
         if buffers_out > 2 * sessions {

@@ -2,6 +2,7 @@
 
 mod endings;
 mod opening;
+mod orders;
 mod pipes;
 mod timings;
 mod worker;

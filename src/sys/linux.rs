@@ -39,7 +39,13 @@ impl SplicePipe {
             // EPERM beyond the quota: a pipe of the default size does as well, in more steps.
             let _ = rustix::pipe::fcntl_setpipe_size(&writer, LARGE_PIPE_BYTES);
         }
-        Ok(SplicePipe { reader, writer })
+        Ok(SplicePipe::of_ends(reader, writer))
+    }
+
+    /// A pipe that is open already and does not block: of a size that [`SplicePipe::open`] does not
+    /// choose.
+    pub fn of_ends(reader: OwnedFd, writer: OwnedFd) -> SplicePipe {
+        SplicePipe { reader, writer }
     }
 
     /// Moves up to `len_bytes` (not 0: that would look like an end) from `source` into the pipe.

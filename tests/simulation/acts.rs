@@ -14,6 +14,9 @@ impl World {
         }
         match act {
             Act::Transit(link, from) => self.transit(link, from),
+            Act::Acknowledge(link, of, bytes) => {
+                self.links[link].end(of).unacknowledged_bytes -= bytes;
+            }
             Act::Reset(link, to) => self.reset_comes(link, to),
             Act::Outcome(link, outcome) => self.dial_ends(link, outcome),
             Act::Arrive(link) if self.options.by_mail => {
@@ -65,11 +68,14 @@ impl World {
             moved += piece;
         }
         receiver.incoming_bytes += moved;
+        sender.unacknowledged_bytes += moved;
         let ends_now = sender.outgoing.is_empty() && sender.shut && !sender.end_sent;
         if ends_now && (moved == 0 || !self.chance.once_in(4)) {
             sender.end_sent = true;
             receiver.end_came = true;
         }
+        let delay_us = self.options.acknowledge_us;
+        self.plan(delay_us, Act::Acknowledge(link, from, moved));
         self.tell(link, from.other(), true, false, false);
         if self.links[link].look(from).watch.starved && self.links[link].look(from).is_writable() {
             self.links[link].end(from).watch.starved = false;
@@ -93,8 +99,8 @@ impl World {
         let after_end = end.end_came && !end.error_stays;
         end.error =
             Some(if after_end { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset });
+        end.stuck_bytes = end.unsent_bytes();
         end.state = State::Dead;
-        end.stuck_bytes = end.outgoing.len();
         end.outgoing.clear();
         if loses_unread {
             end.incoming.clear();

@@ -55,7 +55,7 @@ impl World {
         if end.closed {
             return;
         }
-        let (unread, open) = (end.incoming_bytes > 0, end.state == State::Open);
+        let (unread, open) = (end.incoming_bytes > 0, end.is_connected());
         let ends_here = open && !unread && !end.shut;
         self.gateway_leaves(link);
         let polled_us = self.polled_us;
@@ -84,7 +84,7 @@ impl World {
         self.gateway_passes_a_reset_on(link);
         let end = self.links[link].end(Who::Gateway);
         end.closed = true;
-        let open = end.state == State::Open;
+        let open = end.is_connected();
         self.descriptors -= 1;
         self.changes += 1;
         let now_us = self.now_us;

@@ -11,7 +11,7 @@ use sluice::net::kernel::{Kernel, Lookup, Mail, Ready};
 use sluice::net::slots::Token;
 
 use crate::handles::{FakePipe, Socket};
-use crate::link::{State, Who};
+use crate::link::Who;
 use crate::names::Service;
 use crate::options::{PollModel, Splicing};
 use crate::pipe::Pipe;
@@ -120,7 +120,7 @@ impl Kernel for FakeKernel {
         let end = end[stream.link].end(Who::Gateway);
         match end.take_error() {
             Some(error) => Err(error),
-            None => Ok(end.state == State::Open),
+            None => Ok(end.is_connected()),
         }
     }
 
@@ -172,11 +172,13 @@ impl Kernel for FakeKernel {
     fn shut_write(&mut self, stream: &mut Socket) -> io::Result<()> {
         let shut = self.operate("shut", stream.link, |world, link| {
             let end = world.links[link].end(Who::Gateway);
-            if end.state != State::Open {
+            if !end.is_connected() {
                 return Err(ErrorKind::NotConnected.into());
             }
             end.shut = true;
             world.gateway_shut(link);
+            // Shutting wakes whoever polls the socket, its owner as well.
+            world.tell(link, Who::Gateway, true, true, false);
             world.plan_transit(link, Who::Gateway);
             Ok(0)
         });
@@ -196,7 +198,7 @@ impl Kernel for FakeKernel {
         let end = world.links[stream.link].look(Who::Gateway);
         match world.options.model {
             PollModel::Windows => 0,
-            _ => end.outgoing.len() + end.stuck_bytes,
+            _ => end.unsent_bytes(),
         }
     }
 
@@ -223,7 +225,7 @@ impl Kernel for FakeKernel {
         }
         world.judge_pipes(open);
         world.take_descriptor(2)?;
-        world.pipes.push(Some(Pipe::new(world.options.pipe_slots, world.options.slot_bytes)));
+        world.pipes.push(Some(Pipe::new(world.options.pipe_slots, world.options.page_bytes)));
         Ok(FakePipe::new(&self.0, world.pipes.len() - 1))
     }
 

@@ -73,6 +73,8 @@ pub struct End {
     pub break_seen: bool,
     /// Whether a transit of `outgoing` is on the agenda.
     pub transit_planned: bool,
+    /// At the other end, which has not acknowledged them yet.
+    pub unacknowledged_bytes: usize,
     /// What SIOCOUTQ goes on to say after a reset.
     pub stuck_bytes: usize,
     pub read_bytes: u64,
@@ -113,11 +115,22 @@ impl End {
             given_up_us: None,
             break_seen: false,
             transit_planned: false,
+            unacknowledged_bytes: 0,
             stuck_bytes: 0,
             read_bytes: 0,
             written_bytes: 0,
             watch: Watched::default(),
         }
+    }
+
+    /// Both directions are over: poll(2) calls it a hang-up, though nothing may have broken.
+    pub fn is_over(&self) -> bool {
+        self.state == State::Dead || (self.shut && self.end_came)
+    }
+
+    /// Neither broken nor ended in both directions: after two ends the kernel forgets whose it was.
+    pub fn is_connected(&self) -> bool {
+        self.state == State::Open && !(self.end_sent && self.end_came)
     }
 
     /// A read would not block.
@@ -132,6 +145,15 @@ impl End {
     pub fn is_writable(&self) -> bool {
         self.state == State::Dead
             || (self.state == State::Open && self.room() * 3 >= self.outgoing_max)
+    }
+
+    /// What SIOCOUTQ says: all that has not been acknowledged. A connection that was reset goes on to
+    /// say what it said then.
+    pub fn unsent_bytes(&self) -> usize {
+        match self.state {
+            State::Dead => self.stuck_bytes,
+            _ => self.outgoing.len() + self.unacknowledged_bytes,
+        }
     }
 
     pub fn room(&self) -> usize {

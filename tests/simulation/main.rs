@@ -18,6 +18,8 @@ mod kernel;
 mod lab;
 mod ledger;
 mod link;
+#[cfg(target_os = "linux")]
+mod model;
 mod names;
 mod operator;
 mod options;

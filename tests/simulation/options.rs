@@ -28,13 +28,15 @@ pub struct Options {
     /// Pipes that the pools may hand out; 0 = copy.
     pub pipes_max: usize,
     pub pipe_slots: usize,
-    pub slot_bytes: usize,
+    pub page_bytes: usize,
     /// The gateway's send and receive queue, and the actor's.
     pub queues_max: [usize; 4],
     /// The longest piece that comes at once.
     pub piece_bytes: usize,
     pub uneven_pieces: bool,
     pub latency_us: u64,
+    /// How long an acknowledgement is put off: Linux takes 40 ms where nothing else is to be sent.
+    pub acknowledge_us: u64,
     pub descriptors_max: usize,
     /// Connections come by mail instead of a listener.
     pub by_mail: bool,
@@ -57,11 +59,12 @@ impl Default for Options {
             splicing: Splicing::Works,
             pipes_max: 64,
             pipe_slots: 16,
-            slot_bytes: 4096,
+            page_bytes: 4096,
             queues_max: [1 << 16; 4],
             piece_bytes: 1460,
             uneven_pieces: false,
             latency_us: 0,
+            acknowledge_us: 0,
             descriptors_max: 1 << 20,
             by_mail: false,
             events_per_poll: 1024,

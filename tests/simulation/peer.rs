@@ -57,7 +57,7 @@ impl World {
             return;
         }
         end.closed = true;
-        if end.state == State::Open {
+        if end.is_connected() {
             self.plan_reset(link, Who::Gateway);
         }
     }

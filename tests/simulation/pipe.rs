@@ -1,23 +1,28 @@
 //! A pipe as Linux has it: limited by slots, not by bytes. Every piece that comes in takes a slot of
-//! its own, however short it is, and keeps it until its last byte has left.
+//! its own, however short or long it is, and keeps it until its last byte has left. One call takes at
+//! most a page for each free slot, so that several calls may put more into a pipe than its size.
 
 use std::collections::VecDeque;
 
 #[derive(Debug)]
 pub struct Pipe {
     slots_max: usize,
-    /// What one slot holds of a piece; on loopback this can be far more than a page.
-    slot_bytes: usize,
+    page_bytes: usize,
     slots: VecDeque<Vec<u8>>,
 }
 
 impl Pipe {
-    pub fn new(slots_max: usize, slot_bytes: usize) -> Pipe {
-        Pipe { slots_max, slot_bytes, slots: VecDeque::new() }
+    pub fn new(slots_max: usize, page_bytes: usize) -> Pipe {
+        Pipe { slots_max, page_bytes, slots: VecDeque::new() }
     }
 
     pub fn is_full(&self) -> bool {
         self.slots.len() >= self.slots_max
+    }
+
+    /// The length of what is in each slot.
+    pub fn slots(&self) -> Vec<usize> {
+        self.slots.iter().map(Vec::len).collect()
     }
 
     pub fn held_bytes(&self) -> usize {
@@ -26,10 +31,12 @@ impl Pipe {
 
     /// Takes what fits of the pieces in front of `incoming`, at most `len_bytes`.
     pub fn take_in(&mut self, incoming: &mut VecDeque<Vec<u8>>, len_bytes: usize) -> usize {
+        let free = self.slots_max.saturating_sub(self.slots.len());
+        let len_bytes = len_bytes.min(free * self.page_bytes);
         let mut moved = 0;
         while moved < len_bytes && !self.is_full() {
             let Some(piece) = incoming.front_mut() else { break };
-            let here = piece.len().min(self.slot_bytes).min(len_bytes - moved);
+            let here = piece.len().min(len_bytes - moved);
             if here == piece.len() {
                 self.slots.extend(incoming.pop_front());
             } else {
@@ -75,14 +82,16 @@ mod tests {
     }
 
     #[test]
-    fn a_long_piece_takes_as_many_slots_as_it_needs() {
+    fn a_long_piece_takes_one_slot_and_one_call_a_page_for_each() {
         let mut pipe = Pipe::new(3, 10);
-        let mut incoming: VecDeque<Vec<u8>> = [(0..25).collect(), vec![9; 5]].into();
-        assert_eq!(pipe.take_in(&mut incoming, 22), 22);
+        let mut incoming: VecDeque<Vec<u8>> = [(0..45).collect(), vec![9; 5]].into();
+        assert_eq!(pipe.take_in(&mut incoming, 100), 30);
+        assert_eq!(pipe.take_in(&mut incoming, 100), 20, "two more slots of ten");
+        assert_eq!(pipe.slots(), [30, 15, 5]);
         assert!(pipe.is_full());
         let mut out = Vec::new();
-        assert_eq!(pipe.give_out(100, |bytes| out.extend_from_slice(bytes)), 22);
-        assert_eq!(out, (0..22).collect::<Vec<u8>>());
-        assert_eq!(pipe.take_in(&mut incoming, 100), 8);
+        assert_eq!(pipe.give_out(45, |bytes| out.extend_from_slice(bytes)), 45);
+        assert_eq!(out, (0..45).collect::<Vec<u8>>());
+        assert_eq!(pipe.slots(), [5]);
     }
 }

@@ -130,13 +130,9 @@ impl World {
             // An edge makes epoll look again, and it tells all it sees then.
             PollModel::Epoll if watch.readable || watch.writable || watch.broken => {
                 let (readable, writable) = (end.is_readable(), end.is_writable());
-                (readable || writable).then_some(Ready {
-                    token,
-                    readable,
-                    writable,
-                    ended,
-                    broken: dead,
-                })
+                // Two ends in order are a hang-up as well.
+                let broken = end.is_over();
+                (readable || writable).then_some(Ready { token, readable, writable, ended, broken })
             }
             PollModel::Epoll => None,
         }

@@ -311,11 +311,12 @@ fn draw_options(harsh: bool, chance: &mut Chance) -> Options {
         splicing,
         pipes_max,
         pipe_slots: chance.pick(&[1, 2, 16]),
-        slot_bytes: chance.pick(&[100, 4096, 32_768]),
+        page_bytes: chance.pick(&[100, 4096, 32_768]),
         queues_max: std::array::from_fn(|_| chance.pick(&[64, 300, 2_048, 16_384, 65_536])),
         piece_bytes: chance.pick(&[40, 536, 1460, 65_536]),
         uneven_pieces: chance.once_in(2),
         latency_us: chance.pick(&[0, 0, 100, 3_000]),
+        acknowledge_us: chance.pick(&[0, 500, 40_000]),
         descriptors_max: if harsh && chance.once_in(2) { 1 + chance.below(12) } else { 1 << 20 },
         events_per_poll: chance.pick(&[1, 2, 1024]),
         short_once_in: chance.pick(&[0, 0, 2, 10]),
@@ -328,11 +329,11 @@ fn draw_options(harsh: bool, chance: &mut Chance) -> Options {
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-fn range(variable: &str) -> Option<std::ops::Range<u64>> {
+pub fn range(variable: &str) -> Option<std::ops::Range<u64>> {
     let text = std::env::var(variable).ok()?;
     let (start, end) = text.split_once("..")?;
     Some(start.parse().ok()?..end.parse().ok()?)

@@ -38,6 +38,8 @@ pub trait Actor {
 pub enum Act {
     /// Bytes and ends that this end of the link has sent come to the other end.
     Transit(LinkId, Who),
+    /// The other end acknowledges so many bytes of this one.
+    Acknowledge(LinkId, Who, usize),
     /// A reset comes to this end.
     Reset(LinkId, Who),
     /// A dial is over.
@@ -309,7 +311,7 @@ impl World {
 
     pub fn plan_reset(&mut self, link: LinkId, to: Who) {
         let sender = self.links[link].end(to.other());
-        sender.stuck_bytes = sender.outgoing.len();
+        sender.stuck_bytes = sender.unsent_bytes();
         sender.outgoing.clear();
         sender.state = State::Dead;
         let latency = self.latency();

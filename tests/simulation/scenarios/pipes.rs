@@ -36,10 +36,10 @@ fn pattern(len: usize) -> Vec<u8> {
 #[test]
 fn pipes_of_every_size_carry_small_pieces_to_a_slow_reader() {
     for pipe_slots in [1, 2, 16] {
-        for slot_bytes in [100, 4096] {
+        for page_bytes in [100, 4096] {
             let options = Options {
                 pipe_slots,
-                slot_bytes,
+                page_bytes,
                 piece_bytes: 100,
                 queues_max: [512, 4096, 4096, 512],
                 ..Options::default()

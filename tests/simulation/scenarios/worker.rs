@@ -48,7 +48,7 @@ fn a_busy_tunnel_gets_no_more_than_its_share() {
     let options = Options {
         queues_max: [1 << 24; 4],
         pipe_slots: 16,
-        slot_bytes: 4096,
+        page_bytes: 4096,
         piece_bytes: 1 << 16,
         ..Options::default()
     };
@@ -95,10 +95,9 @@ fn sessions_over_the_limit_are_told() {
     });
     let (reply, _) = lab.hear(second);
     assert!(reply.starts_with(b"HTTP/1.1 503 "));
-    lab.act(|world| {
-        world.actor_closes(second);
-        world.actor_resets(first);
-    });
+    lab.act(|world| world.actor_resets(first));
+    lab.settle();
+    lab.act(|world| world.actor_closes(second));
     lab.settle();
     assert_eq!(lab.endings(), ["tunnel.client.reset", "await_head.gateway.too_many_sessions"]);
     lab.assert_at_rest();

@@ -84,7 +84,7 @@ impl Outcome {
 /// Bytes `from` to `from + len` of one direction of a link; no two places look alike.
 pub fn pattern(link: usize, up: bool, from: usize, len: usize) -> Vec<u8> {
     let key = link * 2 + usize::from(up);
-    (from..from + len).map(|at| (at * 167 ^ (at >> 8) ^ (key * 61)) as u8).collect()
+    (from..from + len).map(|at| ((at * 167) ^ (at >> 8) ^ (key * 61)) as u8).collect()
 }
 
 /// A list drawn from a seed.

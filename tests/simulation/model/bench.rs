@@ -85,9 +85,10 @@ impl<K: Kernel> Bench<K> {
         }
     }
 
-    pub fn poll(&mut self) -> Vec<Ready> {
+    /// What is told within `sleep`.
+    pub fn poll(&mut self, sleep: Duration) -> Vec<Ready> {
         let mut ready = Vec::new();
-        self.kernel.poll(Some(Duration::ZERO), &mut ready).unwrap();
+        self.kernel.poll(Some(sleep), &mut ready).unwrap();
         ready
     }
 

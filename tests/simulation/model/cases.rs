@@ -2,12 +2,14 @@
 
 use std::io::ErrorKind::{self, BrokenPipe, ConnectionRefused, ConnectionReset, NotConnected};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use sluice::net::kernel::Kernel;
 
 use super::bench::{Bench, token};
 use super::operation::Outcome::{Blocked, Done, End, Failed, Is, Moved};
 use super::operation::{Op, Outcome, pattern};
+use super::real::tell;
 use super::run::Pair;
 use crate::chance::Chance;
 use crate::world::DialPlan;
@@ -257,10 +259,10 @@ fn a_full_sink_tells_when_it_has_room() {
     assert_eq!(pair.step(Op::Pour(ONE_SLOT, 0, 100)), Ok(Blocked));
     pair.step(Op::Poll).unwrap();
     pair.step(Op::Unstuff(0)).unwrap();
-    let told = pair.fake.bench.poll();
-    assert!(told.iter().any(|ready| ready.writable), "the fake promises an edge: {told:?}");
-    let told = pair.real.bench.poll();
-    assert!(told.iter().any(|ready| ready.writable), "there is an edge: {told:?}");
+    let promised = pair.fake.bench.poll(Duration::ZERO);
+    assert!(promised.iter().any(|ready| ready.writable), "{promised:?}");
+    let told = pair.real.poll_for(&promised);
+    assert!(tell(&told, &promised), "promised {promised:?}, told {told:?}");
     assert_eq!(pair.step(Op::Pour(ONE_SLOT, 0, 100)), Ok(Moved(100)));
     pair.step(Op::Stuff(0)).unwrap();
     pair.step(Op::PeerReset(0)).unwrap();
@@ -288,10 +290,10 @@ fn fate_of<K: Kernel>(
     bench: &mut Bench<K>,
     to: SocketAddr,
 ) -> (bool, [Result<bool, ErrorKind>; 2]) {
-    bench.poll();
+    bench.poll(Duration::ZERO);
     let mut stream = bench.kernel.dial(to, None).unwrap();
     bench.kernel.register(&mut stream, token(5)).unwrap();
-    let told = bench.poll();
+    let told = bench.poll(Duration::from_secs(2));
     let told = told.iter().any(|ready| ready.token == token(5) && ready.writable && ready.broken);
     let mut ask = || bench.kernel.is_connected(&stream).map_err(|error| error.kind());
     (told, [ask(), ask()])

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
-use sluice::net::kernel::Kernel;
+use sluice::net::kernel::{Kernel, Ready};
 use sluice::net::resolver::Resolver;
 use sluice::net::sockets::SocketKernel;
 use sluice::sys::SplicePipe;
@@ -132,6 +132,16 @@ impl Real {
         all
     }
 
+    /// Polls until all of `wanted` has been told, or it is too late; gives what has been told.
+    pub fn poll_for(&mut self, wanted: &[Ready]) -> Vec<Ready> {
+        let mut told = self.bench.poll(Duration::ZERO);
+        let until = clock() + PATIENCE;
+        while !tell(&told, wanted) && clock() < until {
+            told.extend(self.bench.poll(Duration::from_millis(10)));
+        }
+        told
+    }
+
     /// Waits until both ends of `link` look as the fake's do; otherwise says how they look.
     /// A peer whose queue is full is not asked how full it is, see `counts`.
     pub fn comes_to(
@@ -178,6 +188,18 @@ impl Real {
         }
         lengths
     }
+}
+
+/// Whether `told` says at least what `wanted` does.
+pub fn tell(told: &[Ready], wanted: &[Ready]) -> bool {
+    let says =
+        |token, of: fn(&Ready) -> bool| told.iter().any(|ready| ready.token == token && of(ready));
+    wanted.iter().all(|wanted| {
+        (!wanted.readable || says(wanted.token, |ready| ready.readable))
+            && (!wanted.writable || says(wanted.token, |ready| ready.writable))
+            && (!wanted.ended || says(wanted.token, |ready| ready.ended))
+            && (!wanted.broken || says(wanted.token, |ready| ready.broken))
+    })
 }
 
 fn pipe_of(slots: usize) -> (OwnedFd, OwnedFd) {

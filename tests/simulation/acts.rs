@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 
+use sluice::serve::orders::Order;
+
 use crate::link::{LinkId, State, Who};
 use crate::options::PollModel;
 use crate::world::{Act, ActorId, Letter, World};
@@ -22,6 +24,7 @@ impl World {
             Act::Arrive(link) if self.options.by_mail => {
                 self.letters.push_back(Letter::Accepted(link))
             }
+            Act::Arrive(link) if !self.listens => self.plan_reset(link, Who::Actor),
             Act::Arrive(link) => {
                 self.backlog.push_back(link);
                 self.backlog_told = false;
@@ -30,6 +33,7 @@ impl World {
             Act::Wake(actor) => self.wake_now(actor),
             Act::Spurious => self.spurious(),
             Act::Reload(number) => self.reload(number),
+            Act::Unlisten => self.order(Order::Unlisten(0)),
             Act::Stop => self.letters.push_back(Letter::Stop),
         }
     }

@@ -28,6 +28,18 @@ impl World {
         Ok(link)
     }
 
+    /// The listener is closed, unless the whole gateway is.
+    pub fn gateway_unlistens(&mut self) {
+        self.listens = false;
+        let left: Vec<LinkId> = self.backlog.drain(..).collect();
+        if !left.is_empty() && !self.is_stopping && !self.lacked_descriptor {
+            self.accuse(|| format!("the listener is closed before {left:?}"));
+        }
+        for link in left {
+            self.plan_reset(link, Who::Actor);
+        }
+    }
+
     pub fn judge_splice(&mut self, len_bytes: usize) -> io::Result<()> {
         self.splice_calls += 1;
         if len_bytes == 0 {

@@ -13,6 +13,9 @@ pub struct Socket {
     pub link: LinkId,
 }
 
+/// The listener; dropping it closes it, and resets whoever waits there.
+pub struct Door(Shared);
+
 /// A pipe; dropping it closes it.
 pub struct FakePipe {
     world: Shared,
@@ -22,6 +25,13 @@ pub struct FakePipe {
 impl Socket {
     pub fn new(world: &Shared, link: LinkId) -> Socket {
         Socket { world: Rc::clone(world), link }
+    }
+}
+
+impl Door {
+    pub fn new(world: &Shared) -> Door {
+        world.borrow_mut().listens = true;
+        Door(Rc::clone(world))
     }
 }
 
@@ -46,6 +56,12 @@ impl std::fmt::Debug for FakePipe {
 impl Drop for Socket {
     fn drop(&mut self) {
         self.world.borrow_mut().gateway_closes(self.link);
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.0.borrow_mut().gateway_unlistens();
     }
 }
 

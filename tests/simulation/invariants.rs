@@ -289,7 +289,11 @@ pub fn at_the_end(lab: &mut Lab, harsh: bool) -> Result<(), String> {
         if count(Reason::ConnectReceived) != count(Reason::SessionEnded) {
             return Err(format!("session {number} has no end: {:?}", record.told));
         }
-        let came_to_its_end = !world.is_stopping || record.over_before_stop;
+        let client = record.client_link.map(|link| world.links[link].look(Who::Gateway));
+        let came = world.listens
+            || world.options.by_mail
+            || client.is_some_and(|client| client.watch.token.is_some());
+        let came_to_its_end = (came && !world.is_stopping) || record.over_before_stop;
         if record.plan.tame && !harsh && came_to_its_end && !record.must_cut {
             judge_tame(world, number).map_err(|wrong| {
                 format!("session {number} should have gone well: {wrong}: {:?}", record.told)

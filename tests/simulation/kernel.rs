@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sluice::net::kernel::{Kernel, Lookup, Mail, Ready};
 use sluice::net::slots::Token;
 
-use crate::handles::{FakePipe, Socket};
+use crate::handles::{Door, FakePipe, Socket};
 use crate::link::Who;
 use crate::names::Service;
 use crate::options::{PollModel, Splicing};
@@ -23,7 +23,7 @@ pub type Shared = Rc<RefCell<World>>;
 pub struct FakeKernel(pub Shared);
 
 impl Kernel for FakeKernel {
-    type Listener = ();
+    type Listener = Door;
     type Stream = Socket;
     type Pipe = FakePipe;
 
@@ -74,13 +74,14 @@ impl Kernel for FakeKernel {
         }
     }
 
-    fn accept(&mut self, (): &mut ()) -> io::Result<(Socket, SocketAddr)> {
+    fn accept(&mut self, _: &mut Door) -> io::Result<(Socket, SocketAddr)> {
         let world = &mut *self.0.borrow_mut();
         world.jostle();
         let Some(&link) = world.backlog.front() else { return Err(ErrorKind::WouldBlock.into()) };
         let taken = world.take_descriptor(1);
         let now_us = world.now_us;
         world.trace.note(now_us, || format!("  accept link {link} -> {taken:?}"));
+        world.lacked_descriptor = taken.is_err();
         taken?;
         world.changes += 1;
         world.backlog.pop_front();

@@ -20,6 +20,7 @@ use sluice::serve::orders::Rules;
 use sluice::serve::tools::Tools;
 use sluice::serve::worker::{Identity, Worker};
 
+use crate::handles::Door;
 use crate::kernel::{FakeKernel, Shared};
 use crate::link::{LinkId, Who};
 use crate::names::{Name, Service};
@@ -73,7 +74,7 @@ impl Lab {
         let identity = Identity { start_s: 1, index: 0, sessions_max: 0 };
         let mut worker = Worker::new(tools, identity, Arc::clone(&rules.policy), tray);
         if !by_mail {
-            worker.listen((), 0);
+            worker.listen(Door::new(&world), 0);
         }
         let events = Vec::new();
         Lab { worker, world, counters, events, running: true, collected, clients: 0 }

@@ -230,6 +230,7 @@ fn run(seed: u64, trace: Trace) -> (Result<(), String>, Lab) {
     let mut chance = Chance::new(seed);
     let harsh = chance.once_in(3);
     let options = draw_options(harsh, &mut chance);
+    let by_mail = options.by_mail;
     let sessions = 1 + chance.below(6);
     let reloads = if chance.once_in(2) { 1 + chance.below(4) } else { 0 };
     let generations = (0..=reloads)
@@ -255,6 +256,10 @@ fn run(seed: u64, trace: Trace) -> (Result<(), String>, Lab) {
     }
     if harsh && chance.once_in(3) {
         world.plan(chance.moment(26), Act::Stop);
+    }
+    if !by_mail && chance.once_in(8) {
+        let at_us = soon_or_late(&mut chance);
+        world.plan(at_us, Act::Unlisten);
     }
     if chance.once_in(4) {
         let [notice_us, longest_us] = [

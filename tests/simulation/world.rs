@@ -54,6 +54,8 @@ pub enum Act {
     Spurious,
     /// The gateway is given the rules of this generation.
     Reload(usize),
+    /// The gateway is to close its listener.
+    Unlisten,
     /// The gateway is told to stop.
     Stop,
 }
@@ -114,6 +116,9 @@ pub struct World {
     pub actors: Vec<Option<Box<dyn Actor>>>,
     pub backlog: VecDeque<LinkId>,
     pub backlog_told: bool,
+    pub listens: bool,
+    /// The last look for a client failed for want of a descriptor.
+    pub lacked_descriptor: bool,
     pub letters: VecDeque<Letter>,
     pub letters_seen: usize,
     pub names: Names,
@@ -185,6 +190,8 @@ impl World {
             actors: Vec::new(),
             backlog: VecDeque::new(),
             backlog_told: false,
+            listens: false,
+            lacked_descriptor: false,
             letters: VecDeque::new(),
             letters_seen: 0,
             names: Names::new(),

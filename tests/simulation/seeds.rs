@@ -258,7 +258,9 @@ fn run(seed: u64, trace: Trace) -> (Result<(), String>, Lab) {
         world.plan(chance.moment(26), Act::Stop);
     }
     if !by_mail && chance.once_in(8) {
-        let at_us = soon_or_late(&mut chance);
+        // Best while somebody is at the door.
+        let coming = &world.records[chance.below(sessions)].plan;
+        let at_us = if chance.once_in(2) { coming.arrive_us } else { soon_or_late(&mut chance) };
         world.plan(at_us, Act::Unlisten);
     }
     if chance.once_in(4) {

@@ -1,5 +1,6 @@
 //! The real worker, tunnel, carrier, session and flow on a fake kernel: no socket, no thread, no real
-//! clock. Scenarios are written by hand; the seeded runs draw everything from one number.
+//! clock. Scenarios are written by hand; the seeded runs draw everything from one number. On Linux
+//! `model` holds the fake kernel against the real one, which is why it may be believed.
 //!
 //! `SLUICE_SEED=7 cargo test --test simulation seeds -- --nocapture` replays a run with its trace
 //! (`SLUICE_TRACE=FILE` keeps all of it), `SLUICE_SEEDS=0..1000000 cargo test --release --test simulation

@@ -20,7 +20,7 @@ use crate::trace::Trace;
 use crate::world::{Act, World};
 
 /// Seeds of the ordinary test run.
-const SEEDS: std::ops::Range<u64> = 0..2_000;
+const SEEDS: std::ops::Range<u64> = 0..5_000;
 /// A run stops at so many failed seeds.
 const FAILURES_MAX: usize = 20;
 const TURNS_MAX: u64 = 200_000;

@@ -123,3 +123,13 @@ fn a_reset_after_an_end_is_noticed_at_once() {
         gateway.stop();
     }
 }
+
+/// A message repeats a value of the file as it is written there, and a string can hold a line end or an
+/// escape sequence: one problem became two lines, and the second could say anything. Found by fuzzing.
+#[test]
+fn what_a_problem_repeats_of_the_file_stays_on_its_line() {
+    let text = br#"carrier = "a\n/etc/passwd:1:1: all is well\u001b[2J""#;
+    let problems = sluice::config::load::parse(text, std::path::Path::new("f.toml")).unwrap_err();
+    let told = problems[0].to_string();
+    assert!(!told.chars().any(char::is_control), "{told:?}");
+}

@@ -51,7 +51,7 @@ impl Problems {
 
     /// Adds a problem at `span`; without one, at the begin of the text.
     pub(super) fn add(&mut self, span: Option<Range<usize>>, message: impl Into<String>) {
-        self.found.push((span.map_or(0, |span| span.start), message.into()));
+        self.found.push((span.map_or(0, |span| span.start), printable(&message.into())));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -76,6 +76,20 @@ impl Problems {
         }
         located
     }
+}
+
+/// A message quotes the file, where a string can hold anything: a line end would make two lines of one
+/// problem, and an escape sequence would reach the terminal.
+fn printable(message: &str) -> String {
+    let is_harmful = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let mut printable = String::with_capacity(message.len());
+    for character in message.chars() {
+        match character {
+            harmful if is_harmful(harmful) => printable.extend(harmful.escape_default()),
+            harmless => printable.push(harmless),
+        }
+    }
+    printable
 }
 
 /// Line and column of a byte offset; a byte order mark takes no column.
@@ -103,6 +117,14 @@ mod tests {
         {
             assert_eq!(position(text, offset), (line, column), "{offset}");
         }
+    }
+
+    #[test]
+    fn what_is_quoted_stays_on_its_line_and_off_the_terminal() {
+        let mut problems = Problems::new();
+        problems.add(None, "unknown key \"a\nb\u{1b}[2J\u{2028}\u{fc}\"");
+        let located = problems.locate(Path::new("f.toml"), "");
+        assert_eq!(located[0].message, "unknown key \"a\\nb\\u{1b}[2J\\u{2028}\u{fc}\"");
     }
 
     #[test]

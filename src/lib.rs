@@ -73,6 +73,8 @@
 
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+mod corpus;
 pub mod logic;
 pub mod net;
 pub mod observe;

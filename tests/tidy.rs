@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["config", "serve", "observe", "logic", "net"]),
     ("main", &["cli"]),
     ("lib", &[]),
+    ("corpus", &[]),
 ];
 
 /// Libraries of the rooms that must stay free of sockets, clocks and files.

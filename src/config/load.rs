@@ -1,5 +1,8 @@
 //! Reads a configuration: text to checked values, with every problem at its place.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
+
 use std::net::SocketAddr;
 use std::path::Path;
 

@@ -9,7 +9,7 @@ use crate::proto::tls::record::{ContentType, HEADER_BYTES, RecordError, RecordHe
 
 /// Records that may pass before the watch lets go. A hello of 4 KiB in records of one byte fits; ten
 /// thousand empty records do not.
-const RECORDS_MAX: u32 = 4096;
+pub(crate) const RECORDS_MAX: u32 = 4096;
 const MESSAGE_HEADER_BYTES: usize = 4;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;

@@ -6,6 +6,9 @@
 //! lives until the server's real hello: after a HelloRetryRequest (RFC 8446 section 4.1.4) the second
 //! ClientHello is judged like the first.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
+
 use super::policy::{Refusal, TlsRules};
 use super::reason::Reason;
 use super::strand::{Rejected, Speaker, Strand};

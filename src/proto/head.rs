@@ -5,6 +5,9 @@
 //! Documented choices: lines may end in LF alone, and empty lines before the request are skipped, both
 //! as RFC 9112 section 2.2 allows; they count towards the limit.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
+
 use std::fmt;
 use std::ops::Range;
 

@@ -4,6 +4,9 @@
 //! families without an IP address and datagrams keep the balancer's own address, as section 2.2 allows;
 //! extensions (TLVs) are skipped unread; a header that announces more than [`BLOCK_BYTES_MAX`] is refused.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

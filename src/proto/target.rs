@@ -2,6 +2,9 @@
 //! (user information, percent signs, numbers that libc would call an address) is refused, so that the
 //! name that is judged is the name that is resolved. RFC 9110 section 9.3.6, RFC 1123 section 2.1.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,17 +1,34 @@
-//! Numbers drawn from a seed. One seed, one run: nothing else in the simulation is random.
+//! Numbers drawn from a seed, or from a fuzzer's input. One seed, one run: nothing else in the
+//! simulation is random.
 
 /// A source of numbers (SplitMix64): small, fast, and the same on every platform.
 #[derive(Clone, Debug)]
-pub struct Chance(u64);
+pub struct Chance {
+    state: u64,
+    /// What comes before the seed's own numbers, the next one last: 16 bits for each number, which
+    /// decide any choice that is made of it.
+    given: Vec<u16>,
+}
 
 impl Chance {
     pub fn new(seed: u64) -> Chance {
-        Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x51_7c_c1_b7_27_22_0a_95)
+        let state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x51_7c_c1_b7_27_22_0a_95;
+        Chance { state, given: Vec::new() }
+    }
+
+    /// The numbers of a fuzzer's input; when they are used up, those of a seed that is the same for all.
+    pub fn given(input: &[u8]) -> Chance {
+        let pairs = input.chunks_exact(2).rev();
+        let given = pairs.map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+        Chance { given, ..Chance::new(0) }
     }
 
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
+        if let Some(given) = self.given.pop() {
+            return u64::from(given) * 0x0001_0001_0001_0001;
+        }
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)

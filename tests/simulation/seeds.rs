@@ -194,7 +194,7 @@ fn look_at(seed: u64) -> (Result<(), String>, String) {
     (result, report)
 }
 
-fn describe(number: usize, plan: &Plan) -> String {
+pub fn describe(number: usize, plan: &Plan) -> String {
     let part = |part: &crate::plan::Part| {
         format!(
             "{} bytes, {:?}, {:?}, waits {:?}, closes_on_end {}",
@@ -227,7 +227,11 @@ fn describe(number: usize, plan: &Plan) -> String {
 }
 
 fn run(seed: u64, trace: Trace) -> (Result<(), String>, Lab) {
-    let mut chance = Chance::new(seed);
+    run_drawn(Chance::new(seed), trace)
+}
+
+/// A run of which `chance` decides everything.
+pub fn run_drawn(mut chance: Chance, trace: Trace) -> (Result<(), String>, Lab) {
     let harsh = chance.once_in(3);
     let options = draw_options(harsh, &mut chance);
     let by_mail = options.by_mail;
@@ -305,7 +309,7 @@ fn drive(lab: &mut Lab, harsh: bool) -> Result<(), String> {
     Err(format!("no end after {TURNS_MAX} turns"))
 }
 
-fn draw_options(harsh: bool, chance: &mut Chance) -> Options {
+pub fn draw_options(harsh: bool, chance: &mut Chance) -> Options {
     let model = chance.pick(&[PollModel::Epoll, PollModel::Narrow, PollModel::Windows]);
     let splicing = match chance.below(8) {
         0 => Splicing::RefusedAfter(chance.size(200) as u64),

@@ -186,7 +186,7 @@ fn passive(stream: Vec<u8>, waits: &[Gate]) -> Part {
 
 /// Two bytes: what (5 bits), whether more comes before the gateway's turn, whose (2 bits); how much.
 fn step(what: u8, how: u8) -> (usize, Step, bool) {
-    let how_many = usize::from(how & 15) + 1 << (how >> 4);
+    let how_many = (usize::from(how & 15) + 1) << (how >> 4);
     let step = match what & 31 {
         0 => Step::Arrive,
         1 | 2 => Step::Client(Deed::WriteOn),

@@ -338,4 +338,17 @@ mod tests {
         }
         assert!(inputs > 0, "{} is empty", folder.display());
     }
+
+    /// Rooms that hold tests and nothing else.
+    const TESTS: [&str; 2] = ["mod model;", "mod scenarios;"];
+
+    /// The target is built where these tests are not: a room that it lacks would be missed late.
+    #[test]
+    fn the_fuzz_target_takes_in_every_room() {
+        let rooms = include_str!("main.rs").lines().filter(|line| line.starts_with("mod "));
+        let target = include_str!("../../fuzz/fuzz_targets/session.rs");
+        let missed: Vec<&str> =
+            rooms.filter(|room| !TESTS.contains(room) && !target.contains(room)).collect();
+        assert!(missed.is_empty(), "fuzz/fuzz_targets/session.rs lacks {missed:?}");
+    }
 }

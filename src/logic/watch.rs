@@ -6,9 +6,6 @@
 //! lives until the server's real hello: after a HelloRetryRequest (RFC 8446 section 4.1.4) the second
 //! ClientHello is judged like the first.
 
-#[cfg(any(test, fuzzing))]
-pub mod fuzzed;
-
 use super::policy::{Refusal, TlsRules};
 use super::reason::Reason;
 use super::strand::{Rejected, Speaker, Strand};
@@ -16,6 +13,9 @@ use crate::proto::target::Target;
 use crate::proto::tls::hello::{ClientHello, ServerHello, ServerName};
 use crate::proto::tls::record::ContentType;
 use crate::proto::tls::{Version, alert};
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

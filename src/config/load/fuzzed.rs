@@ -7,7 +7,8 @@ use super::parse;
 use crate::config::changes::between;
 use crate::config::problem::Problem;
 
-const FILE: &str = "f.toml";
+/// In a folder that is not there, so that no file which a text names is found beside it.
+const FILE: &str = "no-such-folder/f.toml";
 const SECRET: &str = "hunter2";
 /// Lines with a password, right and wrong.
 const PASSWORDS: [&str; 8] = [

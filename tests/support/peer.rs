@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -46,6 +47,22 @@ pub enum Step<'a> {
     Reset,
 }
 
+static CONNECTS: AtomicU64 = AtomicU64::new(0);
+
+/// Connects as a test does, and counts it.
+///
+/// # Errors
+/// As connect(2), and where nobody answers.
+pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    CONNECTS.fetch_add(1, Ordering::Relaxed);
+    TcpStream::connect_timeout(&address, PATIENCE)
+}
+
+/// How often this process has connected to anybody, so that what others do can be told from it.
+pub fn own_connects() -> u64 {
+    CONNECTS.load(Ordering::Relaxed)
+}
+
 /// One end of a connection.
 #[derive(Debug)]
 pub struct Peer {
@@ -64,7 +81,7 @@ impl Peer {
 
     /// Connects.
     pub fn connect(address: SocketAddr) -> Peer {
-        Peer::new(TcpStream::connect_timeout(&address, PATIENCE).expect("the other side listens"))
+        Peer::new(connect(address).expect("the other side listens"))
     }
 
     /// Plays a script.

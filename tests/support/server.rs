@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 use super::deadline::PATIENCE;
-use super::peer::Peer;
+use super::peer::{Peer, connect};
 
 /// A server on a port of its own that takes every connection.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Server {
     /// # Panics
     /// Where somebody has.
     pub fn expect_nobody(&self, what: &str) {
-        let own = TcpStream::connect(self.address).expect("the server listens");
+        let own = connect(self.address).expect("the server listens");
         let first = self.taken.recv_timeout(PATIENCE).expect("our own connection is taken");
         let (first, own) =
             (first.peer_addr().expect("connected"), own.local_addr().expect("bound"));
@@ -88,7 +88,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
         // The thread waits in accept; where it cannot be reached it is gone.
-        if TcpStream::connect(self.address).is_ok()
+        if connect(self.address).is_ok()
             && let Some(thread) = self.thread.take()
         {
             let _ = thread.join();

@@ -16,6 +16,24 @@ pub fn hello_of(sample: &SampleHello<'_>) -> Vec<u8> {
     records(ContentType::Handshake, Version::TLS10, &client_hello(sample), 1 << 14)
 }
 
+/// The name that the flights below are for.
+pub const NAMED: &str = "localhost";
+
+/// This ClientHello with the name localhost, as one record.
+pub fn named(sample: SampleHello<'_>) -> Vec<u8> {
+    hello_of(&SampleHello { server_name: Some(NAMED.as_bytes()), ..sample })
+}
+
+/// A ClientHello of this version and no extension for versions, with the name localhost.
+pub fn of_version(version: Version) -> Vec<u8> {
+    named(SampleHello { client_version: version, versions: &[], ..SampleHello::default() })
+}
+
+/// A ClientHello with these bytes as the name.
+pub fn with_name(name: &[u8]) -> Vec<u8> {
+    hello_of(&SampleHello { server_name: Some(name), ..SampleHello::default() })
+}
+
 /// A ServerHello that settles TLS 1.2, as one record.
 pub fn answer() -> Vec<u8> {
     answer_of(&SampleServerHello::default())

@@ -1,7 +1,8 @@
 //! Names to addresses, off the workers: getaddrinfo(3) blocks, has no deadline and cannot be cancelled.
 //!
 //! A few threads work on a bounded queue. One name is asked once however many wait for it; a question
-//! that nobody waits for any more is dropped. getaddrinfo tells no time to live, so answers are kept
+//! that nobody waits for any more is dropped. A thread whose question is never answered is replaced.
+//! getaddrinfo tells no time to live, so answers are kept
 //! for [`KEPT`], failures for [`FAILURE_KEPT`]; while the resolver is down, older answers serve on.
 
 use std::collections::{HashMap, VecDeque};
@@ -26,6 +27,12 @@ pub const STALE_KEPT: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Threads that ask. Eight slow names do not stop a ninth from being known already.
 const THREADS_MAX: usize = 8;
+/// After so long without an answer a thread counts as lost: another takes its place, and its name is
+/// asked for again. glibc waits without any limit for a name server that takes a question over TCP and
+/// keeps silent; its usual tries over UDP take less than this.
+const LOST_AFTER: Duration = Duration::from_secs(30);
+/// Threads, those that count as lost included.
+const THREADS_AND_LOST_MAX: usize = 64;
 /// Names that wait for a thread.
 const QUEUE_MAX: usize = 1024;
 /// Names remembered; a fleet names a few dozen.
@@ -53,6 +60,8 @@ struct State {
     queue: VecDeque<Box<str>>,
     threads: usize,
     idle_threads: usize,
+    /// Since when each thread has been asking that does.
+    asking: Vec<Instant>,
 }
 
 /// What is known of one name.
@@ -88,7 +97,7 @@ impl Resolver {
             if let Some(answer) = known.answer(now) {
                 return Lookup::Known(answer);
             }
-            if known.asked_at.is_some() {
+            if known.asked_at.is_some_and(|since| !is_lost(since, now)) {
                 known.waiters.push((Arc::clone(waiter), token));
                 return Lookup::Pending;
             }
@@ -103,7 +112,7 @@ impl Resolver {
         known.asked_at = Some(now);
         known.waiters.push((Arc::clone(waiter), token));
         state.queue.push_back(name.into());
-        self.call_a_thread(&mut state);
+        self.call_a_thread(&mut state, now);
         Lookup::Pending
     }
 
@@ -124,8 +133,11 @@ impl Resolver {
         self.state.lock().queue.len()
     }
 
-    fn call_a_thread(self: &Arc<Resolver>, state: &mut State) {
-        if state.idle_threads >= state.queue.len() || state.threads == THREADS_MAX {
+    fn call_a_thread(self: &Arc<Resolver>, state: &mut State, now: Instant) {
+        let are_enough = state.threads_at_work(now) >= THREADS_MAX
+            || state.threads == THREADS_AND_LOST_MAX
+            || state.idle_threads >= state.queue.len();
+        if are_enough {
             self.work.notify_one();
             return;
         }
@@ -134,14 +146,15 @@ impl Resolver {
             .name("resolver".to_owned())
             // getaddrinfo keeps its buffers on the stack, musl's as much as 12 KiB of them.
             .stack_size(256 * 1024)
-            .spawn(move || resolver.work_for_ever());
+            .spawn(move || resolver.work());
         // Without this thread the others take the work; without any, questions meet their deadline.
         if spawned.is_ok() {
             state.threads += 1;
         }
     }
 
-    fn work_for_ever(&self) {
+    /// Works until another thread has taken this one's place.
+    fn work(&self) {
         let mut state = self.state.lock();
         loop {
             let Some(name) = state.queue.pop_front() else {
@@ -159,10 +172,19 @@ impl Resolver {
                 }
                 None => continue,
             }
+            let since = clock();
+            state.asking.push(since);
             parking_lot::MutexGuard::unlocked(&mut state, || {
                 let answer = (self.ask)(&name);
                 self.settle(&name, answer, clock());
             });
+            if let Some(at) = state.asking.iter().position(|&asking| asking == since) {
+                state.asking.swap_remove(at);
+            }
+            if is_lost(since, clock()) && state.threads > THREADS_MAX {
+                state.threads -= 1;
+                return;
+            }
         }
     }
 
@@ -182,6 +204,11 @@ impl Resolver {
 }
 
 impl State {
+    /// Threads that are not lost.
+    fn threads_at_work(&self, now: Instant) -> usize {
+        self.threads - self.asking.iter().filter(|&&since| is_lost(since, now)).count()
+    }
+
     /// Forgets names until one more fits; those that are being asked stay.
     fn make_room(&mut self, now: Instant) -> bool {
         if self.names.len() < NAMES_MAX {
@@ -193,6 +220,11 @@ impl State {
         }
         self.names.len() < NAMES_MAX
     }
+}
+
+/// Whether a question that was asked at `since` is not worth waiting for any more.
+fn is_lost(since: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(since) > LOST_AFTER
 }
 
 impl Known {
@@ -403,5 +435,40 @@ mod tests {
         }
         assert_eq!(resolver.queued(), 0);
         assert!(asked.load(Ordering::SeqCst) <= THREADS_MAX, "dropped questions were asked");
+    }
+
+    #[test]
+    fn threads_that_get_no_answer_are_replaced_and_their_names_asked_again() {
+        let (gate, open) = channel::<()>();
+        let open = Mutex::new(open);
+        let stuck = AtomicUsize::new(0);
+        let resolver = Resolver::new(Box::new(move |name| {
+            if name != "well.test" && stuck.fetch_add(1, Ordering::SeqCst) < THREADS_MAX {
+                let _ = open.lock().recv();
+            }
+            Ok(vec![LOCAL])
+        }));
+        let (waiter, answers) = waiter();
+        let now = Instant::now();
+        for number in 0..THREADS_MAX as u64 {
+            let name = format!("n{number}.test");
+            assert_eq!(resolver.look_up(&name, now, &waiter, Token(number)), Lookup::Pending);
+        }
+        assert_eq!(resolver.look_up("well.test", now, &waiter, Token(100)), Lookup::Pending);
+        let (brief, patience) = (Duration::from_millis(200), Duration::from_secs(10));
+        assert!(answers.recv_timeout(brief).is_err(), "every thread is stuck");
+        let later = now + LOST_AFTER + Duration::from_secs(1);
+        assert_eq!(resolver.look_up("n0.test", later, &waiter, Token(200)), Lookup::Pending);
+        // The name whose question got lost has two who wait for it.
+        let mut told: Vec<_> =
+            (0..3).map(|_| answers.recv_timeout(patience).unwrap().0.0).collect();
+        told.sort_unstable();
+        assert_eq!(told, [0, 100, 200]);
+        drop(gate);
+        // The lost ones come back: each tells who still waits for it.
+        for _ in 1..THREADS_MAX {
+            assert!(answers.recv_timeout(patience).is_ok());
+        }
+        assert!(answers.recv_timeout(brief).is_err(), "an answer was told twice");
     }
 }

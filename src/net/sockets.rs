@@ -169,6 +169,8 @@ impl Kernel for SocketKernel {
         // Towards an ephemeral port of this machine with nobody behind it, a socket may connect to
         // itself (simultaneous open, RFC 9293 section 3.5).
         if peer.port() >= 1024 && stream.local_addr().is_ok_and(|local| local == peer) {
+            // Closed in order, it would keep the port in TIME-WAIT from whom it belongs to.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         Ok(true)

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::logic::addresses::canonical;
 use crate::logic::ending::Ending;
 use crate::logic::reason::Reason;
 use crate::net::kernel::Kernel;
@@ -88,11 +89,13 @@ impl<K: Kernel> Tools<K> {
 
     /// Whether a connection to `address` would come back to this gateway.
     pub fn is_own(&mut self, address: SocketAddr) -> bool {
+        // An IPv4-mapped address arrives at the IPv4 one.
+        let ip = canonical(address.ip());
         let listens = |own: &SocketAddr| {
-            let here = own.ip() == address.ip() || own.ip().is_unspecified();
+            let here = own.ip() == ip || own.ip().is_unspecified();
             own.port() == address.port() && here
         };
-        self.own.iter().any(listens) && self.kernel.is_own_address(address.ip())
+        self.own.iter().any(listens) && self.kernel.is_own_address(ip)
     }
 
     /// Dials from these addresses from now on.

@@ -12,8 +12,13 @@ mod support;
 mod a_head;
 mod addresses;
 mod answers;
+mod b_itself;
 mod b_reach;
 mod bench;
+#[cfg(target_os = "linux")]
+mod c_names;
+#[cfg(target_os = "linux")]
+mod c_strain;
 mod e_handshake;
 mod heads;
 mod hellos;

@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 const ADDRESS: &str = "127.0.0.1:53";
 const DATAGRAM_BYTES: usize = 512;
 const CUT: u8 = 0x02;
+const STREAM_TIME: Duration = Duration::from_millis(1_500);
 
 const A: u16 = 1;
 const CNAME: u16 = 5;
@@ -52,8 +54,9 @@ impl Answer {
     }
 }
 
-/// Says what is known of a name; it is asked in lower case, without the trailing dot.
-type Zone = dyn Fn(&str) -> Answer + Send + Sync;
+/// Says what is known of a name, in lower case and without its trailing dot, when it is asked for so
+/// many times, both families of addresses as one.
+type Zone = dyn Fn(&str, usize) -> Answer + Send + Sync;
 
 /// A name server; its threads live as long as the process.
 pub struct NameServer {
@@ -63,12 +66,17 @@ pub struct NameServer {
 struct Inner {
     zone: Mutex<Arc<Zone>>,
     asked: Mutex<Vec<String>>,
+    streams: AtomicU64,
 }
 
 impl NameServer {
     /// Answers as `zone` says.
-    pub fn start(zone: impl Fn(&str) -> Answer + Send + Sync + 'static) -> NameServer {
-        let inner = Arc::new(Inner { zone: Mutex::new(Arc::new(zone)), asked: Mutex::default() });
+    pub fn start(zone: impl Fn(&str, usize) -> Answer + Send + Sync + 'static) -> NameServer {
+        let inner = Arc::new(Inner {
+            zone: Mutex::new(Arc::new(zone)),
+            asked: Mutex::default(),
+            streams: AtomicU64::new(0),
+        });
         let socket = Arc::new(UdpSocket::bind(ADDRESS).expect("port 53 of a network of our own"));
         let listener = TcpListener::bind(ADDRESS).expect("port 53 of a network of our own");
         let of_datagrams = Arc::clone(&inner);
@@ -86,6 +94,7 @@ impl NameServer {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let inner = Arc::clone(&of_streams);
+                inner.streams.fetch_add(1, Ordering::Relaxed);
                 std::thread::spawn(move || inner.serve(stream));
             }
         });
@@ -93,23 +102,29 @@ impl NameServer {
     }
 
     /// Answers otherwise from now on.
-    pub fn change(&self, zone: impl Fn(&str) -> Answer + Send + Sync + 'static) {
+    pub fn change(&self, zone: impl Fn(&str, usize) -> Answer + Send + Sync + 'static) {
         *self.inner.zone.lock() = Arc::new(zone);
     }
 
     /// How often a name has been asked for, both families of addresses as one.
     pub fn asked(&self, name: &str) -> usize {
-        self.inner.asked.lock().iter().filter(|asked| *asked == name).count()
+        self.inner.asked(name)
     }
 
-    /// All questions so far.
-    pub fn questions(&self) -> Vec<String> {
-        self.inner.asked.lock().clone()
+    /// Connections taken: a question whose answer was cut is asked again over one.
+    pub fn streams(&self) -> u64 {
+        self.inner.streams.load(Ordering::Relaxed)
     }
 }
 
 impl Inner {
+    fn asked(&self, name: &str) -> usize {
+        self.asked.lock().iter().filter(|asked| *asked == name).count()
+    }
+
     fn serve(self: Arc<Inner>, mut stream: TcpStream) {
+        // Who gets no answer over a stream waits for it as long as the stream is open.
+        let _ = stream.set_read_timeout(Some(STREAM_TIME));
         let mut len = [0; 2];
         while stream.read_exact(&mut len).is_ok() {
             let mut question = vec![0; usize::from(u16::from_be_bytes(len))];
@@ -135,7 +150,7 @@ impl Inner {
         if question.family == A && !in_full {
             self.asked.lock().push(question.name.clone());
         }
-        match zone(&question.name) {
+        match zone(&question.name, self.asked(&question.name)) {
             Answer::Late(time, answer) => {
                 std::thread::spawn(move || {
                     std::thread::sleep(time);

@@ -26,12 +26,15 @@ const FILES: [(&str, &str); 3] = [
     ("hosts", "127.0.0.1 localhost\n::1 localhost\n"),
 ];
 
-/// Prepares the network, puts the files in place, and becomes the test.
+/// Prepares the network, puts the files in place, and becomes the test. Processes are counted from 1
+/// inside, so folders that are named by a process need a place of their own.
 const SCRIPT: &str = r#"set -e
 ip link set lo up
 ip route add local 0.0.0.0/0 dev lo
 ip -6 route add local ::/0 dev lo
+ulimit -n "$(ulimit -Hn)"
 for file in resolv.conf nsswitch.conf hosts; do mount --bind "$SLUICE_INSIDE/$file" "/etc/$file"; done
+export TMPDIR="$SLUICE_INSIDE"
 exec "$0" "$@""#;
 
 /// Being inside.

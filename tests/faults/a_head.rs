@@ -2,11 +2,12 @@
 
 use sluice::proto::reply::ESTABLISHED;
 
-use crate::bench::{self, Bench};
+use crate::bench::{self, Bench, Vector};
 use crate::heads::{self, Head};
-use crate::support::gateway::Setup;
+use crate::support::gateway::{Setup, connect_head};
 use crate::support::peer::{Cut, Step};
-use crate::support::reply::Reply;
+use crate::support::reply::{Refused, Reply};
+use crate::support::server::Server;
 use crate::support::tls;
 
 /// Each with the hello glued to it, and with the hello after the 200.
@@ -56,10 +57,71 @@ fn bad_heads_are_refused_in_words() {
             let refused = head.refused.expect("it is of the table of bad heads");
             let mut client = bench.gateway.connect();
             client.send_cut(&head.to(&bench.server.authority()), cut);
-            let what = format!("{}, {cut:?}, {}", bench.kind, bench::Vector::shown(head));
+            let what = format!("{}, {cut:?}, {}", bench.kind, head.shown());
             Reply::read(&mut client).expect(refused, bench.gateway, &what);
         },
     );
+}
+
+/// Bytes behind the head of a target that is refused.
+#[derive(Debug)]
+struct Early {
+    /// Whether the target is refused by its server, not by the list.
+    dialled: bool,
+    bytes: Vec<u8>,
+}
+
+impl Early {
+    fn refused(&self) -> Refused {
+        match self.dialled {
+            true => Refused { status: 502, event: 403, reason: "dial_failed" },
+            false => Refused { status: 403, event: 105, reason: "host_not_allowed" },
+        }
+    }
+}
+
+impl Vector for Early {
+    fn refused(&self) -> Option<(u64, &'static str)> {
+        let refused = self.refused();
+        Some((refused.event, refused.reason))
+    }
+
+    fn shown(&self) -> String {
+        format!("A2: {} bytes, dialled: {}", self.bytes.len(), self.dialled)
+    }
+}
+
+/// Nobody listens there: no other test uses the host part.
+const NOBODY: &str = "127.0.0.79:1";
+
+/// The refusal is read in full, and what was not asked for goes nowhere.
+#[test]
+fn bytes_behind_a_refused_head_do_not_hide_the_refusal() {
+    let early =
+        [tls::hello(None), tls::hello(Some("a.example")), vec![0x5a; 1000], vec![0x5a; 40_000]];
+    let vectors: Vec<_> = early
+        .iter()
+        .flat_map(|bytes| [false, true].map(|dialled| Early { dialled, bytes: bytes.clone() }))
+        .collect();
+    let setup = |kind, _: &Server| Setup::new(kind).host(NOBODY);
+    bench::play(&vectors, setup, |bench, early, cut| {
+        let what = format!("{}, {cut:?}, {}", bench.kind, early.shown());
+        let target = if early.dialled { NOBODY.to_owned() } else { bench.server.authority() };
+        let mut client = bench.gateway.connect();
+        client.send_cut(&[connect_head(&target), early.bytes.clone()].concat(), cut);
+        let reply = Reply::read(&mut client);
+        drop(client);
+        let event = reply.expect(early.refused(), bench.gateway, &what);
+        assert_eq!(event.text("target"), target, "{what}");
+        let stage = if early.dialled { "await_dial" } else { "await_head" };
+        let ended = bench.gateway.end_of(reply.session());
+        assert_eq!(
+            ended.text("ending"),
+            format!("{stage}.gateway.{}", early.refused().reason),
+            "{what}"
+        );
+        assert_eq!(ended.number("bytes_up"), 0, "{what}");
+    });
 }
 
 /// A head is searched for its end once, however small its pieces are, and no more of it is kept than

@@ -66,7 +66,7 @@ fn name_servers_that_fall_silent_stop_only_those_who_need_them() {
         let server = Server::start_at("0.0.0.0:443");
         for kind in CARRIERS {
             name_server.change(|_, _| Answer::address(PUBLIC));
-            let gateway = setup(kind).set("limits.resolve_ms", 1_000).admin().start();
+            let gateway = setup(kind).set("limits.resolve_ms", 2_000).admin().start();
             let account = Account::open(&gateway);
             let mut played = Played::default();
             let known = "known.fault.example:443";
@@ -97,11 +97,16 @@ fn name_servers_that_fall_silent_stop_only_those_who_need_them() {
             }
             let new = Tunnel { client: gateway.open(known), server: server.accept() };
             played.add(None);
-            assert!(watch.elapsed() < Duration::from_secs(1), "{kind}: {:?}", watch.elapsed());
+            // Nobody who needs a new name has been told anything yet.
+            assert!(
+                watch.elapsed() < Duration::from_millis(1_900),
+                "{kind}: {:?}",
+                watch.elapsed()
+            );
             for (client, asked) in &mut askers {
                 let refused = read_refusal(client, &[RESOLVE_TIMEOUT]);
                 let took = asked.elapsed().as_millis();
-                assert!((900..4_000).contains(&took), "{kind}: {took} ms");
+                assert!((1_900..6_000).contains(&took), "{kind}: {took} ms");
                 played.add(Some((refused.event, refused.reason)));
             }
             name_server.change(|_, _| Answer::address(PUBLIC));

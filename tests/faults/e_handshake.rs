@@ -5,8 +5,8 @@ use crate::answers::{self, Answer};
 use crate::bench::{self, Bench, Vector};
 use crate::hellos::{self, Flight};
 use crate::support::gateway::{Kind, Setup};
-use crate::support::handshake::expect_refusal;
-use crate::support::peer::Cut;
+use crate::support::handshake::{Refused, expect_refusal};
+use crate::support::peer::{Cut, Peer};
 use crate::support::server::Server;
 use crate::support::tls::{NAMED, answer_13, hello};
 use crate::support::tunnel::Tunnel;
@@ -53,8 +53,7 @@ fn good_answers_pass_unchanged() {
         let what = format!("{}, {cut:?}, {}", bench.kind, answer.shown());
         let (mut tunnel, session) = begin(bench);
         let sending = {
-            let mut server =
-                crate::support::peer::Peer::new(tunnel.server.stream.try_clone().unwrap());
+            let mut server = Peer::new(tunnel.server.stream.try_clone().unwrap());
             let bytes = answer.bytes.clone();
             std::thread::spawn(move || server.send_cut(&bytes, cut))
         };
@@ -76,6 +75,59 @@ fn bad_answers_are_refused_by_an_alert_and_never_reach_the_client() {
         let may_pass = &answer.bytes[..answer.may_pass];
         expect_refusal(bench.gateway, tunnel, may_pass, refused, &what);
     });
+}
+
+/// What a server says unasked, and how much of its hello the client has sent before.
+struct Unasked(&'static [u8], usize);
+
+impl Vector for Unasked {
+    fn refused(&self) -> Option<(u64, &'static str)> {
+        Some((106, "server_spoke_first"))
+    }
+
+    fn shown(&self) -> String {
+        format!("E20: {} after {} bytes", self.0.escape_ascii(), self.1)
+    }
+}
+
+#[test]
+fn a_server_that_speaks_first_is_not_heard() {
+    const BANNERS: &[&[u8]] = &[
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"220 mail.example ESMTP\r\n",
+        b"+OK ready\r\n",
+        b"\x4a\0\0\0\x0a8.0.36\0",
+        b"HTTP/1.1 408 Request Timeout\r\n\r\n",
+        &[22, 3, 3, 0, 4, 2, 0, 0, 0],
+        &[21, 3, 3, 0, 2, 2, 40],
+        &[0],
+    ];
+    let vectors: Vec<_> =
+        BANNERS.iter().flat_map(|banner| [0, 3, 50].map(|begun| Unasked(banner, begun))).collect();
+    bench::play(&vectors, setup, |bench: &Bench<'_>, vector: &Unasked, cut: Cut| {
+        let Unasked(banner, begun) = *vector;
+        let what = format!("{}, {cut:?}, {}", bench.kind, vector.shown());
+        let mut tunnel = Tunnel::open(bench.gateway, bench.server);
+        tunnel.client.send(&hello(None)[..begun]);
+        wait_until_read(&tunnel.client);
+        tunnel.server.send_cut(banner, cut);
+        // Whether the client speaks TLS is known with the header of its first record.
+        let alert = (begun >= 5).then_some((3, 70));
+        let refused = Refused(106, "server_spoke_first", alert);
+        expect_refusal(bench.gateway, tunnel, &[], refused, &what);
+    });
+}
+
+/// What the client has sent is to be there before the server says anything.
+#[cfg(target_os = "linux")]
+fn wait_until_read(client: &Peer) {
+    crate::support::process::wait_until_read(&client.stream);
+}
+
+/// Only Linux tells what has been read.
+#[cfg(not(target_os = "linux"))]
+fn wait_until_read(_client: &Peer) {
+    std::thread::sleep(std::time::Duration::from_millis(50));
 }
 
 /// A tunnel whose client has said hello, and its session.

@@ -8,6 +8,8 @@ use crate::support::tls;
 const MALFORMED: Refused = Refused { status: 400, event: 104, reason: "malformed_head" };
 const VERSION: Refused = Refused { status: 400, event: 104, reason: "unsupported_version" };
 const NOT_CONNECT: Refused = Refused { status: 405, event: 104, reason: "not_connect" };
+const HOST: Refused = Refused { status: 403, event: 105, reason: "host_not_allowed" };
+const PORT: Refused = Refused { status: 403, event: 105, reason: "port_not_allowed" };
 const TOO_LARGE: Refused = Refused { status: 431, event: 104, reason: "head_too_large" };
 
 /// What a client sends before anything else.
@@ -151,6 +153,10 @@ const BAD_FIELDS: &[(&str, &str)] = &[
 const BAD_TEXTS: &[(&str, &str, Refused)] = &[
     ("A6", "CONNECT @ HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", MALFORMED),
     ("A6", "CONNECT @ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", MALFORMED),
+    // A Host header that is allowed does not help a target that is not.
+    ("A7", "CONNECT other.example:443 HTTP/1.1\r\nHost: @\r\n\r\n", HOST),
+    ("A7", "CONNECT other.example:443 HTTP/1.0\r\nHost: @\r\nX-Forwarded-Host: @\r\n\r\n", HOST),
+    ("A7", "CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: @\r\n\r\n", PORT),
     // Request lines that two readers would split differently.
     ("A8", "CONNECT  @ HTTP/1.1\r\n\r\n", MALFORMED),
     ("A8", "CONNECT @  HTTP/1.1\r\n\r\n", MALFORMED),

@@ -9,7 +9,7 @@ use sluice::proto::tls::sample;
 
 use crate::support::deadline::Stopwatch;
 use crate::support::gateway::{CARRIERS, KINDS, SPLICE, Setup, each};
-use crate::support::peer::Step;
+use crate::support::peer::{CUTS, Step};
 use crate::support::reply::{Refused, Reply};
 use crate::support::server::Server;
 use crate::support::tls;
@@ -32,31 +32,6 @@ fn the_200_is_39_bytes_and_comes_alone() {
     gateway.stop();
 }
 
-#[test]
-fn bytes_after_a_refused_head_do_not_hide_the_refusal() {
-    for kind in KINDS {
-        let server = Server::start();
-        let gateway = Setup::new(kind).host("allowed.example").start();
-        let head = format!("CONNECT {} HTTP/1.1\r\n\r\n", server.authority());
-        let after = [tls::hello(None), vec![0x5a; 1000], vec![0x5a; 48 * 1024]];
-        for early in after {
-            for pause_ms in [0, 50] {
-                let mut client = gateway.connect();
-                client.send(&[head.as_bytes(), &early].concat());
-                client.play(&[Step::Pause(Duration::from_millis(pause_ms))]);
-                let reply = Reply::read(&mut client);
-                let what = format!("{kind}, {} bytes, {pause_ms} ms", early.len());
-                reply.expect(FORBIDDEN, &gateway, &what);
-                drop(client);
-                let ended = gateway.end_of(reply.session());
-                assert_eq!(ended.text("ending"), "await_head.gateway.host_not_allowed");
-            }
-        }
-        gateway.stop();
-        server.expect_nobody("its host is not allowed");
-    }
-}
-
 /// A close with unread bytes would reset the connection, and on some systems throw the refusal away.
 #[test]
 fn a_refused_client_that_still_sends_is_heard_out() {
@@ -77,7 +52,7 @@ fn a_refused_client_that_still_sends_is_heard_out() {
 /// arrives in its order.
 #[test]
 fn a_mebibyte_glued_to_the_head_arrives_whole() {
-    for kind in CARRIERS {
+    for (kind, cut) in CARRIERS.into_iter().flat_map(|kind| CUTS.map(|cut| (kind, cut))) {
         let server = Server::start();
         let gateway = Setup::new(kind).reach(&server).start();
         let data: Vec<u8> = (0..1u32 << 18).flat_map(u32::to_be_bytes).collect();
@@ -87,11 +62,11 @@ fn a_mebibyte_glued_to_the_head_arrives_whole() {
         let all = [head.as_bytes(), &hello, &early].concat();
         let mut client = gateway.connect();
         let mut sender = crate::support::peer::Peer::new(client.stream.try_clone().unwrap());
-        let sending = std::thread::spawn(move || sender.send(&all));
+        let sending = std::thread::spawn(move || sender.send_cut(&all, cut));
         let mut server = server.accept();
         client.expect(ESTABLISHED);
         server.expect(&hello);
-        assert!(server.read_exact(early.len()) == early, "{kind}: other bytes arrive");
+        assert!(server.read_exact(early.len()) == early, "{kind}, {cut:?}: other bytes arrive");
         sending.join().unwrap();
         drop((client, server));
         gateway.stop();

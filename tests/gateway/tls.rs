@@ -1,8 +1,6 @@
 //! What must be seen of a TLS handshake before anything passes: the order of its steps, and what the
 //! configuration says of them. The tables of good and bad hellos are in `tests/faults`.
 
-use std::time::Duration;
-
 use sluice::proto::tls::Version;
 use sluice::proto::tls::record::ContentType;
 use sluice::proto::tls::sample::{SampleHello, SampleServerHello, records};
@@ -52,30 +50,6 @@ fn an_alert_instead_of_an_answer_passes_to_the_client() {
         let events = gateway.stop();
         let verdicts = events.iter().filter(|event| matches!(event.id(), 105..=107 | 400..));
         assert_eq!(verdicts.count(), 0, "{kind}");
-    }
-}
-
-#[test]
-fn a_server_that_speaks_first_is_not_heard() {
-    for kind in KINDS {
-        let server = Server::start();
-        let gateway = Setup::new(kind).reach(&server).start();
-        let half = &hello(None)[..50];
-        let rows = [
-            ("SSH-2.0-OpenSSH_9.6\r\n", &half[..0], None),
-            ("220 mail.example ESMTP\r\n", &half[..3], None),
-            ("220 mail.example ESMTP\r\n", half, Some((3, 70))),
-        ];
-        for (banner, sent, told) in rows {
-            let mut tunnel = Tunnel::open(&gateway, &server);
-            tunnel.client.send(sent);
-            // What the client sent is to be there first, and nothing shows from outside when it is.
-            tunnel.client.play(&[Step::Pause(Duration::from_millis(50))]);
-            tunnel.server.send(banner.as_bytes());
-            let refused = Refused(106, "server_spoke_first", told);
-            expect_refusal(&gateway, tunnel, &[], refused, &format!("{kind}, {banner}"));
-        }
-        gateway.stop();
     }
 }
 

@@ -21,7 +21,7 @@ const REQUIRED: &str = "SLUICE_NAMESPACES";
 
 /// What the machine looks like inside.
 const FILES: [(&str, &str); 3] = [
-    ("resolv.conf", "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n"),
+    ("resolv.conf", "nameserver 127.0.0.1\noptions timeout:3 attempts:1\n"),
     ("nsswitch.conf", "hosts: files dns\n"),
     ("hosts", "127.0.0.1 localhost\n::1 localhost\n"),
 ];

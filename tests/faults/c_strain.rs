@@ -214,7 +214,7 @@ fn the_second_address_is_tried_beside_a_silent_first() {
             let watch = Stopwatch::start();
             let client = gateway.open("a.fault.example:443");
             let took = watch.elapsed().as_millis();
-            assert!((240..2_500).contains(&took), "{kind}: {took} ms");
+            assert!((240..5_000).contains(&took), "{kind}: {took} ms");
             assert_eq!(witness.dials(), 2, "{kind}");
             assert_eq!(count_descriptors(gateway.pid(), "socket:"), idle + 2, "{kind}: the loser");
             drop((server.accept(), client));

@@ -229,7 +229,8 @@ fn the_second_address_is_tried_beside_a_silent_first() {
 #[test]
 fn without_source_ports_clients_are_told_to_come_again() {
     within("c_strain::without_source_ports_clients_are_told_to_come_again", |inside| {
-        const PORTS: u16 = 101;
+        // An even number: of an odd one, Linux may overlook the last that is free.
+        const PORTS: u16 = 100;
         let server = Server::start_at("0.0.0.0:443");
         let target = format!("{PUBLIC}:443");
         for kind in CARRIERS {

@@ -147,6 +147,7 @@ impl Account {
     }
 
     /// The admin listener of the gateway.
+    #[cfg(target_os = "linux")]
     pub fn admin(&self) -> Admin {
         self.admin
     }

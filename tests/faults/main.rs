@@ -22,6 +22,7 @@ mod c_strain;
 mod e_handshake;
 mod heads;
 mod hellos;
+mod strangers;
 mod targets;
 
 /// Each is played whole, byte by byte and in random pieces, by splice and by copy.

@@ -47,7 +47,7 @@ impl AskSupervisor {
 impl Reload for AskSupervisor {
     fn reload(&self) -> Result<String, String> {
         let (answer, outcome) = channel();
-        let asked = self.0.lock().send(Request::Reload("POST /reload", Some(answer)));
+        let asked = self.0.lock().send(Request::Reload("POST /reload", answer));
         let outcome = asked.ok().and_then(|()| outcome.recv_timeout(PATIENCE).ok());
         match outcome {
             Some(outcome) => outcome.map_err(|problems| problems.join("\n")),

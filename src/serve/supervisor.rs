@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -24,8 +26,36 @@ const BY_SIGNAL: &str = "SIGHUP";
 pub enum Request {
     /// End: a first time to drain, a second time at once.
     Stop,
-    /// Read the configuration again. Who asked, and where the outcome goes if somebody waits for it.
-    Reload(&'static str, Option<Sender<Result<String, Vec<String>>>>),
+    /// Read the configuration again. Who asked, and where the outcome goes.
+    Reload(&'static str, Sender<Result<String, Vec<String>>>),
+    /// Read the configuration again; nobody waits for the outcome.
+    Reread(Arc<Wish>),
+}
+
+/// A wish for a new reading of the configuration. Signals come faster than files are read: until the
+/// reading begins, further ones ask for nothing more, so that neither memory nor a stop waits on them.
+#[derive(Debug)]
+pub struct Wish {
+    by: &'static str,
+    is_open: AtomicBool,
+}
+
+impl Wish {
+    fn of(by: &'static str) -> Arc<Wish> {
+        Arc::new(Wish { by, is_open: AtomicBool::new(false) })
+    }
+
+    /// False where nobody serves requests any more.
+    fn ask(self: &Arc<Wish>, requests: &Sender<Request>) -> bool {
+        self.is_open.swap(true, Ordering::AcqRel)
+            || requests.send(Request::Reread(Arc::clone(self))).is_ok()
+    }
+
+    /// The file is about to be read: what changes it from here on takes another reading.
+    fn take(&self) -> &'static str {
+        self.is_open.store(false, Ordering::Release);
+        self.by
+    }
 }
 
 /// Turns signals and changes of `file` into requests.
@@ -37,19 +67,21 @@ pub fn listen_to_operator(requests: &Sender<Request>, file: PathBuf) -> io::Resu
     let by_signal = requests.clone();
     std::thread::Builder::new().name("signals".to_owned()).stack_size(128 * 1024).spawn(
         move || {
+            let wish = Wish::of(BY_SIGNAL);
             loop {
-                let request = match signals.wait() {
-                    Signal::Stop => Request::Stop,
-                    Signal::Reload => Request::Reload(BY_SIGNAL, None),
+                let is_served = match signals.wait() {
+                    Signal::Stop => by_signal.send(Request::Stop).is_ok(),
+                    Signal::Reload => wish.ask(&by_signal),
                 };
-                if by_signal.send(request).is_err() {
+                if !is_served {
                     return;
                 }
             }
         },
     )?;
     let by_change = requests.clone();
-    change::follow(file, move || by_change.send(Request::Reload("a changed file", None)).is_ok())
+    let wish = Wish::of("a changed file");
+    change::follow(file, move || wish.ask(&by_change))
 }
 
 /// Serves requests until the gateway has stopped.
@@ -58,37 +90,44 @@ pub(super) fn run(mut gateway: Gateway, inbox: &Receiver<Request>, outlet: Outle
     // Twice within the time after which the manager would give us up.
     let pulse = sys::manager_patience().map_or(LONGEST_PULSE, |patience| patience / 2);
     let mut liveness = Liveness::new();
+    // By the clock, not by silence: requests that keep coming must not look like a gateway that hangs.
+    let mut pulse_at = clock() + pulse;
     loop {
-        let request = match inbox.recv_timeout(pulse) {
-            Ok(request) => request,
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => {
-                if gateway.is_alive(&mut liveness, clock()) {
-                    sys::tell_manager(Standing::Alive);
-                }
-                continue;
+        match inbox.recv_timeout(pulse_at.saturating_duration_since(clock())) {
+            Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(Request::Reload(by, answer)) => {
+                // Who asked may have stopped waiting.
+                let _ = answer.send(reload(&mut gateway, by));
             }
-        };
-        match request {
-            Request::Stop => break,
-            Request::Reload(by, answer) => {
-                sys::tell_manager(Standing::Reloading);
+            Ok(Request::Reread(wish)) => {
+                let by = wish.take();
                 if by == BY_SIGNAL {
                     // As logrotate asks for it.
                     gateway.events.reopen(wall());
                 }
-                let outcome = gateway.reload(by);
-                sys::tell_manager(Standing::Ready);
-                if let Some(answer) = answer {
-                    // Who asked may have stopped waiting.
-                    let _ = answer.send(outcome);
-                }
+                // What came of it is told by events.
+                let _ = reload(&mut gateway, by);
             }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let now = clock();
+        if now >= pulse_at {
+            if gateway.is_alive(&mut liveness, now) {
+                sys::tell_manager(Standing::Alive);
+            }
+            pulse_at = now + pulse;
         }
     }
     sys::tell_manager(Standing::Stopping);
     drain(&mut gateway, inbox);
     gateway.stop(outlet);
+}
+
+fn reload(gateway: &mut Gateway, by: &str) -> Result<String, Vec<String>> {
+    sys::tell_manager(Standing::Reloading);
+    let outcome = gateway.reload(by);
+    sys::tell_manager(Standing::Ready);
+    outcome
 }
 
 /// Waits until the open tunnels have ended and the balancers have seen it, or a second stop.
@@ -104,10 +143,10 @@ fn drain(gateway: &mut Gateway, inbox: &Receiver<Request>) {
     loop {
         match inbox.recv_timeout(DRAIN_LOOK) {
             Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Ok(Request::Reload(_, Some(answer))) => {
+            Ok(Request::Reload(_, answer)) => {
                 let _ = answer.send(Err(vec!["the gateway is about to stop".to_owned()]));
             }
-            Ok(Request::Reload(_, None)) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Request::Reread(_)) | Err(RecvTimeoutError::Timeout) => {}
         }
         let waited = clock().saturating_duration_since(since);
         let is_quiet = gateway.counters.tunnels() == 0 && waited >= notice;

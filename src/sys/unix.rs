@@ -88,7 +88,11 @@ pub fn reuse_address(socket: &socket2::Socket) -> io::Result<()> {
 
 /// The signals this process is sent, one after another.
 #[derive(Debug)]
-pub struct Signals(signal_hook::iterator::Signals);
+pub struct Signals {
+    caught: signal_hook::iterator::Signals,
+    /// Of those that came at once, the ones not told yet; the next one is the last.
+    waiting: Vec<Signal>,
+}
 
 impl Signals {
     /// Catches them from now on.
@@ -96,14 +100,23 @@ impl Signals {
     /// # Errors
     /// Where the system refuses a handler.
     pub fn catch() -> io::Result<Signals> {
-        signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map(Signals)
+        let caught = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        Ok(Signals { caught, waiting: Vec::new() })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next one. A stop goes before reloads that came with it: whoever sends hangups
+    /// without a pause must not keep the process from ending.
     pub fn wait(&mut self) -> Signal {
-        match self.0.forever().next() {
-            Some(SIGHUP) => Signal::Reload,
-            _ => Signal::Stop,
+        loop {
+            if let Some(next) = self.waiting.pop() {
+                return next;
+            }
+            let came = self.caught.wait();
+            self.waiting.extend(came.map(|signal| match signal {
+                SIGHUP => Signal::Reload,
+                _ => Signal::Stop,
+            }));
+            self.waiting.sort_by_key(|signal| *signal == Signal::Stop);
         }
     }
 }

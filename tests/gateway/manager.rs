@@ -42,6 +42,40 @@ fn the_manager_is_told_of_start_reload_life_and_stop() {
     gateway.ended();
 }
 
+/// The pulse came only when nothing else was to do for so long, so that a manager gave a gateway up
+/// which it asked to reload now and then.
+#[test]
+fn steady_hangups_do_not_hold_up_the_pulse() {
+    let folder = Folder::new();
+    let path = folder.path().join("notify");
+    let told = UnixDatagram::bind(&path).unwrap();
+    told.set_read_timeout(Some(PATIENCE)).unwrap();
+    let file = folder.write("sluice.toml", &Setup::new(SPLICE).text());
+    let mut command = command(None);
+    command.args(["run", "--config"]).arg(&file);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "600000");
+    let gateway = Gateway::started_by(command, file, folder);
+    expect(&told, "READY=1");
+    // Each reading is told of, twice; the pulse is due after about six of them.
+    for _ in 0..100 {
+        gateway.signal(Signal::HUP);
+        let mut buffer = [0; 1024];
+        loop {
+            let length = told.recv(&mut buffer).unwrap();
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.contains("WATCHDOG=1") {
+                gateway.stop();
+                return;
+            }
+            if text.contains("READY=1") {
+                break;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("a hundred hangups, and no pulse among them");
+}
+
 #[test]
 fn a_socket_that_the_manager_holds_is_served() {
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -331,6 +331,14 @@ impl Gateway {
         rustix::process::kill_process(pid, signal).expect("the gateway runs");
     }
 
+    /// Sends it a signal, if it still runs.
+    #[cfg(unix)]
+    pub fn try_signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        // A child that has ended keeps its id until it is waited for, so this can hit nobody else.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+
     /// Puts another configuration in the place of the one it began with.
     pub fn rewrite(&self, text: &str) {
         let new = self.folder.write("new.toml", text);

@@ -117,6 +117,19 @@ fn trace(request: libc::c_uint, thread: libc::pid_t) -> std::io::Result<()> {
     if done == -1 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Sends a signal to every thread of a process; how many got it.
+pub fn signal_threads(pid: u32, signal: rustix::process::Signal) -> usize {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    let ids = threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse().ok());
+    ids.filter(|&id: &libc::pid_t| {
+        let process = libc::pid_t::try_from(pid).expect("a process id");
+        // SAFETY: tgkill(2) takes numbers only; a thread that has ended since is an error, no more.
+        let sent = unsafe { libc::syscall(libc::SYS_tgkill, process, id, signal.as_raw()) };
+        sent == 0
+    })
+    .count()
+}
+
 /// Memory that is the process's alone, and its share of what it shares, in bytes.
 pub fn proportional_bytes(pid: u32) -> u64 {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("it runs");

@@ -80,7 +80,14 @@ impl Kernel for SocketKernel {
     }
 
     fn poll(&mut self, sleep: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        let polled = self.poll.poll(&mut self.events, sleep);
+        let mut polled = self.poll.poll(&mut self.events, sleep);
+        if let Err(error) = &polled
+            && error.kind() == io::ErrorKind::Interrupted
+        {
+            // A signal, or the end of a stop: it has not looked, and whoever judges deadlines by the
+            // time that has gone must know first what has come meanwhile. Nothing interrupts a look.
+            polled = self.poll.poll(&mut self.events, Some(Duration::ZERO));
+        }
         self.now = clock();
         match polled {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),

@@ -157,13 +157,28 @@ impl<K: Kernel> Tunnel<K> {
                 return self.tell(Input::Resolved(Ok(&addresses)), tools);
             }
         }
-        if self.session.stage() == Stage::AwaitDial {
-            let fate = self.dial(tools);
-            if fate != Fate::Rest || self.session.stage() != Stage::AwaitDial {
-                return fate;
-            }
+        let looked = match self.session.stage() {
+            Stage::AwaitAddress | Stage::Refusing => Fate::Rest,
+            Stage::AwaitDial => self.dial(tools),
+            _ => self.look_once_more(tools),
+        };
+        if matches!(looked, Fate::Over(_)) || self.parting.is_some() {
+            return looked;
         }
-        self.tell(Input::Deadline, tools)
+        match self.tell(Input::Deadline, tools) {
+            Fate::Rest => looked,
+            ended => ended,
+        }
+    }
+
+    /// Bytes may be there that no event has told of yet: behind more events than one poll gives, or
+    /// after a pause of the whole process. They count before the deadline does.
+    fn look_once_more(&mut self, tools: &mut Tools<K>) -> Fate {
+        for flow in [&mut self.up.flow, &mut self.down.flow] {
+            flow.source_is_ready();
+            flow.sink_is_ready();
+        }
+        self.drive(tools)
     }
 
     /// The answer to this session's question for a name.

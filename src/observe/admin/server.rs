@@ -108,11 +108,12 @@ impl Server {
         let mut events = Events::with_capacity(64);
         while !self.stop.load(Ordering::Acquire) {
             let sleep = self.sleep();
-            if let Err(error) = self.poll.poll(&mut events, sleep)
-                && error.kind() != ErrorKind::Interrupted
-            {
+            match self.poll.poll(&mut events, sleep) {
+                Ok(()) => {}
+                // It has not looked, so that nobody's time may be judged yet.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 // Without a poll there is nothing to go on with; the closed listener tells so.
-                return;
+                Err(_) => return,
             }
             for event in &events {
                 match event.token() {

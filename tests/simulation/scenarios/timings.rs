@@ -94,3 +94,31 @@ fn a_worker_shows_what_it_holds_and_that_it_sleeps() {
     assert_eq!((held.sessions, held.pipes_out, held.buffers_out), (0, 0, 0));
     assert!(gauges.turns() > turns);
 }
+
+/// After a pause of the whole process all deadlines have passed, and more sockets are ready than one
+/// poll tells of: bytes that are there count before the silence does.
+#[test]
+fn a_deadline_is_judged_after_a_last_look() {
+    let options = Options { events_per_poll: 1, ..Options::default() };
+    let limits = Limits { idle_ms: 1_000, hello_ms: 1_000, head_ms: 1_000, ..Limits::default() };
+    let mut lab = Lab::new(options, limits);
+    let tunnels: Vec<_> = (0..4).map(|_| lab.open_tunnel()).collect();
+    let silent = lab.open_tunnel();
+    let waiting = lab.connect();
+    lab.act(|world| {
+        for (index, &(client, remote)) in tunnels.iter().enumerate() {
+            world.actor_writes(if index % 2 == 0 { client } else { remote }, b"here");
+        }
+        world.actor_writes(waiting, HEAD);
+        while world.perform_next(world.now_us) {}
+        world.now_us += 5_000_000;
+    });
+    lab.settle();
+    assert_eq!(lab.endings(), ["tunnel.gateway.idle"], "{}", lab.trace());
+    assert!(lab.is_closed(silent.0));
+    for (index, (client, remote)) in tunnels.into_iter().enumerate() {
+        let to = if index % 2 == 0 { remote } else { client };
+        assert_eq!(lab.hear(to), (b"here".to_vec(), Heard::Nothing));
+    }
+    assert_eq!(lab.hear(waiting), (ESTABLISHED.to_vec(), Heard::Nothing));
+}

@@ -10,8 +10,8 @@ mod support;
 
 // mod crowds;
 // mod damage;
-// mod endings;
-// mod pipes;
-// mod readiness;
+mod endings;
+mod pipes;
+mod readiness;
 mod rest;
 mod storms;

@@ -130,6 +130,11 @@ impl Counted {
     }
 }
 
+/// Whether this event is the end of a session, and such a one.
+pub fn ends_by(event: &Event, ending: &str) -> bool {
+    event.reason() == "session_ended" && event.text("ending") == ending
+}
+
 /// For how many a line stands.
 fn number(event: &Event) -> u64 {
     if event.has("count") { event.number("count") } else { 1 }

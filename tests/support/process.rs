@@ -36,6 +36,24 @@ fn queues(local: SocketAddr, remote: SocketAddr) -> Option<(u64, u64)> {
     })
 }
 
+/// When the keep-alive of a connection of this machine is due; `None` where it has none.
+pub fn keepalive_of(local: SocketAddr, remote: SocketAddr) -> Option<Duration> {
+    const KEEPALIVE: &str = "02";
+    /// The table tells times in USER_HZ, which is 100 wherever Linux still runs.
+    const TICK_MS: u64 = 10;
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of connections");
+    let (local, remote) = (spelled(local), spelled(remote));
+    table.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        if words.next()? != local || words.next()? != remote {
+            return None;
+        }
+        let (kind, ticks) = words.nth(2)?.split_once(':')?;
+        let ticks = u64::from_str_radix(ticks, 16).ok().filter(|_| kind == KEEPALIVE)?;
+        Some(Duration::from_millis(ticks * TICK_MS))
+    })
+}
+
 fn spelled(address: SocketAddr) -> String {
     let IpAddr::V4(ip) = address.ip() else { panic!("{address} is not IPv4") };
     // The kernel prints the four bytes as a number of the machine.
@@ -117,6 +135,25 @@ fn trace(request: libc::c_uint, thread: libc::pid_t) -> std::io::Result<()> {
     if done == -1 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Whether every thread of a process is stopped by a signal.
+pub fn is_stopped(pid: u32) -> bool {
+    each_thread_says(pid, "State:", |state| state.starts_with('T'))
+}
+
+/// Whether every thread of a process has a tracer.
+pub fn is_traced(pid: u32) -> bool {
+    each_thread_says(pid, "TracerPid:", |tracer| tracer != "0")
+}
+
+fn each_thread_says(pid: u32, key: &str, fits: fn(&str) -> bool) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    threads.flatten().all(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        let value = status.lines().find_map(|line| line.strip_prefix(key));
+        value.is_some_and(|value| fits(value.trim()))
+    })
+}
+
 /// Sends a signal to every thread of a process; how many got it.
 pub fn signal_threads(pid: u32, signal: rustix::process::Signal) -> usize {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
@@ -128,6 +165,62 @@ pub fn signal_threads(pid: u32, signal: rustix::process::Signal) -> usize {
         sent == 0
     })
     .count()
+}
+
+/// Sizes of the pipes of a process in bytes, one for each end.
+pub fn pipe_sizes(pid: u32) -> Vec<usize> {
+    let folder = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the process runs");
+    let is_pipe = |path: &std::path::PathBuf| {
+        std::fs::read_link(path).is_ok_and(|name| name.to_string_lossy().starts_with("pipe:"))
+    };
+    let pipes = folder.flatten().map(|entry| entry.path()).filter(is_pipe);
+    // One that is gone by now, or that may not be opened, is left out.
+    let size = |path| {
+        let end = std::fs::File::open(&path)
+            .or_else(|_| std::fs::File::options().write(true).open(&path));
+        rustix::pipe::fcntl_getpipe_size(end.ok()?).ok()
+    };
+    pipes.filter_map(size).collect()
+}
+
+/// The number that the next descriptor of a process gets.
+pub fn lowest_free_descriptor(pid: u32) -> u64 {
+    let taken =
+        |number: &u64| std::fs::symlink_metadata(format!("/proc/{pid}/fd/{number}")).is_ok();
+    (0..).find(|number| !taken(number)).expect("some number is free")
+}
+
+/// Sets the soft limit of open files of a process, `None` = to its hard limit, and gives the one before.
+pub fn limit_open_files(pid: u32, limit: Option<u64>) -> Option<u64> {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+    // A child of ours has our hard limit.
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit { current: limit.or(maximum), maximum };
+    prlimit(Some(process), Resource::Nofile, limit).expect("it is our child").current
+}
+
+/// Raises the soft limit of our own open files to the hard one: both ends of each tunnel are ours.
+pub fn raise_own_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+        .expect("up to the hard limit");
+}
+
+/// Runs `work` in a thread of its own as another user, which takes the rights of root.
+pub fn as_user<T: Send>(user: u32, work: impl FnOnce() -> T + Send) -> T {
+    let as_user = move || {
+        // SAFETY: setresuid(2) takes numbers only, and without the C library around it, it is for the
+        // calling thread alone, which ends after the work.
+        let set = unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) };
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+        work()
+    };
+    std::thread::scope(|scope| match scope.spawn(as_user).join() {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
 }
 
 /// Memory that is the process's alone, and its share of what it shares, in bytes.

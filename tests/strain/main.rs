@@ -8,7 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-// mod crowds;
+mod crowds;
 // mod damage;
 mod endings;
 mod pipes;

@@ -90,10 +90,9 @@ fn heads_that_are_never_finished_keep_nobody_out() {
 #[test]
 fn sessions_beyond_the_limits_are_counted_and_disturb_nobody() {
     const BEYOND: usize = 60;
-    for (limit, reason) in [
-        ("sessions", "too_many_sessions"),
-        ("sessions_per_client", "too_many_sessions_of_client"),
-    ] {
+    for (limit, reason) in
+        [("sessions", "too_many_sessions"), ("sessions_per_client", "too_many_sessions_of_client")]
+    {
         each(KINDS, |kind| {
             let server = Server::start();
             let setup = Setup::new(kind).reach(&server).set(&format!("limits.{limit}"), 5).admin();
@@ -162,7 +161,8 @@ fn visit(gateway: &Gateway, server: &Server, random: &mut Random) {
         5 => drop(Tunnel::open(gateway, server)),
         6 => {
             let Tunnel { client, server } = Tunnel::verified(gateway, server);
-            let (resets, stays) = if random.once_in(2) { (client, server) } else { (server, client) };
+            let (resets, stays) =
+                if random.once_in(2) { (client, server) } else { (server, client) };
             resets.reset();
             drop(stays);
         }

@@ -9,7 +9,7 @@
 mod support;
 
 mod crowds;
-// mod damage;
+mod damage;
 mod endings;
 mod pipes;
 mod readiness;

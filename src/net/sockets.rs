@@ -81,11 +81,9 @@ impl Kernel for SocketKernel {
 
     fn poll(&mut self, sleep: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let mut polled = self.poll.poll(&mut self.events, sleep);
-        if let Err(error) = &polled
-            && error.kind() == io::ErrorKind::Interrupted
-        {
-            // A signal, or the end of a stop: it has not looked, and whoever judges deadlines by the
-            // time that has gone must know first what has come meanwhile. Nothing interrupts a look.
+        if polled.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+            // So begins the first turn after the process was halted (signal(7)). Deadlines have passed
+            // by now, and what met them in time waits to be told of.
             polled = self.poll.poll(&mut self.events, Some(Duration::ZERO));
         }
         self.now = clock();

@@ -7,7 +7,6 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::rest::Rest;
-use crate::support::admin::Admin;
 use crate::support::deadline::{PATIENCE, until};
 use crate::support::gateway::{CARRIERS, Gateway, KINDS, SPLICE, Setup, connect_head, each};
 use crate::support::peer::Peer;
@@ -136,9 +135,10 @@ fn without_descriptors_the_loop_neither_spins_nor_stalls() {
     each(KINDS, |kind| {
         let server = Server::start();
         let gateway = Setup::new(kind).reach(&server).open_files(LIMIT).admin().start();
-        let admin = Admin::of(&gateway);
+        let rest = Rest::of(&gateway);
         // There will be no descriptor for another connection.
-        let mut asking: Vec<Peer> = (0..2).map(|_| admin.connect()).collect();
+        let mut asking: Vec<Peer> = (0..2).map(|_| rest.admin().connect()).collect();
+        rest.wait_for_sockets(2);
         let mut turns = || {
             let mut peer = asking.pop().unwrap();
             peer.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -209,7 +209,8 @@ fn a_socket_that_cannot_be_polled_is_given_up_whole() {
     for _ in 0..5 {
         let reply = Reply::read(&mut gateway.ask(&server.authority()));
         reply.expect(REFUSED, &gateway, "the remote cannot be polled");
-        server.accept().read_to_any_end();
+        let (reached, _) = server.accept().read_to_any_end();
+        assert_eq!(reached, b"");
     }
     drop(failing);
     let failing = Failing::begin(&gateway, "epoll_ctl", "error=ENOSPC");

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::rest::Rest;
-use crate::support::deadline::Stopwatch;
+use crate::support::deadline::{PATIENCE, Stopwatch, until};
 use crate::support::events::Event;
 use crate::support::gateway::{CARRIERS, Gateway, KINDS, SPLICE, Setup, connect_head, each};
 use crate::support::process::{proportional_bytes, raise_own_open_files};
@@ -144,8 +144,11 @@ fn come_and_go(connections: usize) {
                 });
             }
         });
+        // Those who left without a word may still wait to be accepted.
+        until("all have been seen", PATIENCE, || {
+            (rest.metric("sluice_sessions_total") == connections as f64).then_some(())
+        });
         let counted = rest.wait(&format!("{kind}"));
-        assert_eq!(counted.get("sluice_sessions_total"), connections as u64, "{kind}");
         counted.expect_exact(&gateway.stop(), &format!("{kind}"));
     }
 }

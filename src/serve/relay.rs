@@ -82,7 +82,8 @@ impl<K: Kernel> Tunnel<K> {
         if up + down > 0 {
             tools.relayed.0 += up;
             tools.relayed.1 += down;
-            self.session.touch(tools.kernel.now());
+            // The process may have been halted since the turn began, and they have moved only now.
+            self.session.touch(tools.kernel.clock());
         }
         for line in [&mut self.up, &mut self.down] {
             if line.flow.held() == 0 {

@@ -32,7 +32,7 @@ impl Kernel for FakeKernel {
     }
 
     fn clock(&self) -> Instant {
-        self.now()
+        self.0.borrow().clock()
     }
 
     fn wall(&self) -> SystemTime {
@@ -127,6 +127,7 @@ impl Kernel for FakeKernel {
 
     fn read(&mut self, stream: &mut Socket, into: &mut [u8]) -> io::Result<usize> {
         self.may_panic(stream.link);
+        self.may_halt(stream.link);
         self.operate("read", stream.link, |world, link| {
             if into.is_empty() {
                 world.accuse(|| "a read of nothing, which looks like an end".to_owned());

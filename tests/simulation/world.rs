@@ -135,6 +135,8 @@ pub struct World {
     pub is_stopping: bool,
     /// A read of this link panics, once.
     pub panic_at: Option<LinkId>,
+    /// The next read there comes so many microseconds later than the turn thinks.
+    pub halt_at: Option<(LinkId, u64)>,
     pub tokens_given: Vec<Token>,
     /// The first broken invariant.
     pub broken: Option<String>,
@@ -205,6 +207,7 @@ impl World {
             splice_calls: 0,
             is_stopping: false,
             panic_at: None,
+            halt_at: None,
             tokens_given: Vec::new(),
             broken: None,
             base: base(),
@@ -215,6 +218,11 @@ impl World {
 
     pub fn now(&self) -> Instant {
         self.base + Duration::from_micros(self.polled_us)
+    }
+
+    /// Time within a turn.
+    pub fn clock(&self) -> Instant {
+        self.base + Duration::from_micros(self.now_us)
     }
 
     pub fn wall(&self) -> SystemTime {

@@ -122,3 +122,21 @@ fn a_deadline_is_judged_after_a_last_look() {
     }
     assert_eq!(lab.hear(waiting), (ESTABLISHED.to_vec(), Heard::Nothing));
 }
+
+/// A process may be halted in the middle of a turn: what it reads afterwards is not as old as the turn.
+#[test]
+fn bytes_that_are_read_after_a_halt_within_a_turn_are_new() {
+    let options = Options { pipes_max: 0, ..Options::default() };
+    let limits = Limits { idle_ms: 1_000, ..Limits::default() };
+    let mut lab = Lab::new(options, limits);
+    let (client, remote) = lab.open_tunnel();
+    lab.act(|world| {
+        world.halt_at = Some((client, 5_000_000));
+        world.actor_writes(client, b"here");
+    });
+    lab.settle();
+    assert_eq!(lab.hear(remote), (b"here".to_vec(), Heard::Nothing), "{}", lab.trace());
+    assert_eq!(lab.endings(), Vec::<String>::new(), "{}", lab.trace());
+    lab.pass_ms(1_001);
+    assert_eq!(lab.endings(), ["tunnel.gateway.idle"]);
+}

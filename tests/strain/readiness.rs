@@ -10,13 +10,15 @@ use crate::rest::Rest;
 use crate::support::deadline::{PATIENCE, until};
 use crate::support::gateway::{CARRIERS, Gateway, KINDS, SPLICE, Setup, connect_head, each};
 use crate::support::peer::Peer;
-use crate::support::process::{is_stopped, is_traced, raise_own_open_files};
+use crate::support::process::{is_asleep, is_stopped, is_traced, raise_own_open_files};
 use crate::support::reply::Reply;
 use crate::support::server::Server;
 use crate::support::tunnel::Tunnel;
 
-/// Runs `meanwhile` while the whole process is stopped, as by a hypervisor or a debugger.
+/// Runs `meanwhile` while the whole process is stopped, as by a hypervisor or a debugger. It has done
+/// all there was to do before.
 fn while_stopped(gateway: &Gateway, meanwhile: impl FnOnce()) {
+    until("its rest", PATIENCE, || is_asleep(gateway.pid()).then_some(()));
     gateway.signal(Signal::STOP);
     until("the stop", PATIENCE, || is_stopped(gateway.pid()).then_some(()));
     meanwhile();
@@ -79,7 +81,7 @@ fn a_burst_of_connections_on_one_edge_is_accepted() {
 /// deadline that has passed for want of them is over.
 #[test]
 fn after_a_stop_no_tunnel_ends_whose_bytes_are_there() {
-    const IDLE_MS: u64 = 1_500;
+    const IDLE_MS: u64 = 2_500;
     each(KINDS, |kind| {
         let server = Server::start();
         let setup = Setup::new(kind).reach(&server).set("limits.idle_ms", IDLE_MS).admin();

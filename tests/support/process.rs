@@ -140,6 +140,11 @@ pub fn is_stopped(pid: u32) -> bool {
     each_thread_says(pid, "State:", |state| state.starts_with('T'))
 }
 
+/// Whether every thread of a process waits for something.
+pub fn is_asleep(pid: u32) -> bool {
+    each_thread_says(pid, "State:", |state| state.starts_with('S'))
+}
+
 /// Whether every thread of a process has a tracer.
 pub fn is_traced(pid: u32) -> bool {
     each_thread_says(pid, "TracerPid:", |tracer| tracer != "0")

@@ -53,6 +53,13 @@ impl World {
         }
     }
 
+    /// The halt planned for the next read there.
+    pub fn may_halt(&mut self, link: LinkId) {
+        if let Some((_, halt_us)) = self.halt_at.take_if(|(at, _)| *at == link) {
+            self.now_us += halt_us;
+        }
+    }
+
     /// How much of `wanted` an operation may do this time.
     pub fn most(&mut self, wanted: usize) -> usize {
         if self.chance.once_in(self.options.short_once_in) {

@@ -105,13 +105,6 @@ impl FakeKernel {
         outcome
     }
 
-    pub fn may_halt(&self, link: LinkId) {
-        let world = &mut *self.0.borrow_mut();
-        if let Some((_, halt_us)) = world.halt_at.take_if(|(at, _)| *at == link) {
-            world.now_us += halt_us;
-        }
-    }
-
     pub fn may_panic(&self, link: LinkId) {
         let hit = {
             let mut world = self.0.borrow_mut();

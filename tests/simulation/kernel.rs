@@ -127,7 +127,7 @@ impl Kernel for FakeKernel {
 
     fn read(&mut self, stream: &mut Socket, into: &mut [u8]) -> io::Result<usize> {
         self.may_panic(stream.link);
-        self.may_halt(stream.link);
+        self.0.borrow_mut().may_halt(stream.link);
         self.operate("read", stream.link, |world, link| {
             if into.is_empty() {
                 world.accuse(|| "a read of nothing, which looks like an end".to_owned());

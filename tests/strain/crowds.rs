@@ -36,6 +36,7 @@ fn idle_tunnels_cost_two_sockets_and_no_turn() {
         assert_eq!(held, [0.0; 2], "{kind}: pipes and buffers");
         let each_bytes = proportional_bytes(gateway.pid()).saturating_sub(before) / TUNNELS as u64;
         // What ten thousand may take: 64 MiB.
+        println!("{kind}: {each_bytes} bytes each");
         assert!(each_bytes < 6_500, "{kind}: {each_bytes} bytes each");
         let turns = rest.turns();
         std::thread::sleep(Duration::from_millis(500));

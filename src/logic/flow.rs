@@ -6,7 +6,9 @@
 //! held flow, whose carrier is a buffer that grows until the watch has judged what is in it.
 //!
 //! Readiness is sticky: an event sets it, only the kernel's "would block" clears it. [`Step::Rest`] is
-//! given only when the readiness that the flow needs is clear.
+//! given only when the readiness that the flow needs is clear, or where the system lacks memory: that
+//! breaks no connection (Linux tells it of splice(2), Windows of every send and receive), and as no
+//! event follows, the next try is a matter of time.
 
 /// What the shell does next for this flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub enum Filled {
     MovedAll(usize),
     /// The source has no bytes now.
     SourceDry,
+    /// The system lacks the memory to move any now; nothing has broken.
+    Scarce,
     /// A held carrier has no room left.
     CarrierFull,
     /// The source has ended: every byte of it has been filled.
@@ -47,6 +51,8 @@ pub enum Poured {
     Moved(usize),
     /// The sink takes no bytes now.
     PeerFull,
+    /// The system lacks the memory to move any now; nothing has broken.
+    Scarce,
     /// The sink broke.
     Broke,
 }
@@ -63,6 +69,8 @@ pub struct Flow {
     ended: bool,
     shut: bool,
     broken: bool,
+    /// The system lacked memory at the last try. No event tells when it has some again.
+    scarce: bool,
     held: usize,
     filled: u64,
     poured: u64,
@@ -80,6 +88,9 @@ impl Flow {
     pub fn next(&self) -> Step {
         if self.broken {
             return Step::Done;
+        }
+        if self.scarce {
+            return Step::Rest;
         }
         if self.held > 0 && !self.waiting {
             return if self.sink_ready { Step::Pour } else { Step::Rest };
@@ -118,6 +129,7 @@ impl Flow {
                 }
             }
             Filled::SourceDry => self.source_ready = false,
+            Filled::Scarce => self.scarce = true,
             // The shell ends a session whose held carrier is full; until it has, nothing moves.
             Filled::CarrierFull => self.source_ready = false,
             Filled::Ended => self.ended = true,
@@ -134,6 +146,7 @@ impl Flow {
                 self.poured += bytes as u64;
             }
             Poured::PeerFull => self.sink_ready = false,
+            Poured::Scarce => self.scarce = true,
             Poured::Broke => self.broken = true,
         }
     }
@@ -156,18 +169,30 @@ impl Flow {
     /// The source may have bytes, an end or an error.
     pub fn source_is_ready(&mut self) {
         self.source_ready = true;
+        self.scarce = false;
+    }
+
+    /// Whether the system lacked memory at the last try: only time brings the next one.
+    pub fn is_scarce(&self) -> bool {
+        self.scarce
+    }
+
+    /// The time for the next try has come; false where none is due.
+    pub fn try_again(&mut self) -> bool {
+        std::mem::take(&mut self.scarce)
     }
 
     /// The source has ended or broken behind the bytes it still has. That comes with one edge, so
     /// from here on only "would block" proves that nothing is left.
     pub fn source_ends_soon(&mut self) {
-        self.source_ready = true;
+        self.source_is_ready();
         self.end_is_near = true;
     }
 
     /// The sink may take bytes.
     pub fn sink_is_ready(&mut self) {
         self.sink_ready = true;
+        self.scarce = false;
     }
 
     /// Bytes in the carrier.
@@ -265,6 +290,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_scarce_is_tried_again_and_nothing_is_forgotten() {
+        let mut flow = Flow::new();
+        flow.filled(Filled::Scarce);
+        assert_eq!((flow.next(), flow.is_scarce()), (Step::Rest, true));
+        assert!(flow.try_again() && !flow.try_again());
+        assert_eq!(flow.next(), Step::Fill, "the source still counts as ready");
+        flow.filled(Filled::Moved(3));
+        flow.poured(Poured::Scarce);
+        assert_eq!((flow.next(), flow.held()), (Step::Rest, 3));
+        flow.sink_is_ready();
+        assert_eq!(flow.next(), Step::Pour, "an event is as good a time as any");
+    }
+
+    #[test]
     fn an_end_while_waiting_shuts_nothing() {
         let mut flow = Flow::new();
         flow.preload(2);
@@ -289,6 +328,7 @@ mod tests {
                         let filled = match answer {
                             0 => Filled::SourceDry,
                             1 => Filled::Ended,
+                            2 => Filled::Scarce,
                             _ => { in_carrier += bytes; Filled::Moved(bytes) }
                         };
                         flow.filled(filled);
@@ -297,12 +337,17 @@ mod tests {
                         prop_assert!(in_carrier > 0);
                         let poured = match answer {
                             0 | 1 => Poured::PeerFull,
+                            2 => Poured::Scarce,
                             _ => { let moved = bytes.min(in_carrier); in_carrier -= moved; Poured::Moved(moved) }
                         };
                         flow.poured(poured);
                     }
                     Step::ShutWrite => { prop_assert_eq!(in_carrier, 0); flow.shut(); }
-                    Step::Rest => if answer % 2 == 0 { flow.source_is_ready() } else { flow.sink_is_ready() },
+                    Step::Rest => match answer % 3 {
+                        0 => flow.source_is_ready(),
+                        1 => flow.sink_is_ready(),
+                        _ => { flow.try_again(); }
+                    },
                     Step::Done => prop_assert!(flow.has_ended()),
                 }
                 prop_assert_eq!(flow.held(), in_carrier);

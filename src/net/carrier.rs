@@ -102,13 +102,12 @@ impl<K: Kernel> Carrier<K> {
                         *held = moved;
                         Filled::Moved(moved)
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Filled::SourceDry,
                     Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                         self.release(pools);
                         pools.give_up_splicing();
                         self.fill(kernel, source, pools)
                     }
-                    Err(_) => Filled::Broke,
+                    Err(error) => not_filled(&error),
                 }
             }
             Carrier::Empty => Filled::SourceDry,
@@ -125,8 +124,7 @@ impl<K: Kernel> Carrier<K> {
                     buffer.take(moved);
                     Poured::Moved(moved)
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poured::PeerFull,
-                Err(_) => Poured::Broke,
+                Err(error) => not_poured(&error),
             },
             Carrier::Splice(pipe, held) => match kernel.pour_pipe(pipe, sink, *held) {
                 Ok(0) => Poured::Broke,
@@ -134,14 +132,13 @@ impl<K: Kernel> Carrier<K> {
                     *held -= moved;
                     Poured::Moved(moved)
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poured::PeerFull,
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                     match self.fall_back(kernel, pools) {
                         Ok(()) => self.pour(kernel, sink, pools),
                         Err(_) => Poured::Broke,
                     }
                 }
-                Err(_) => Poured::Broke,
+                Err(error) => not_poured(&error),
             },
             Carrier::Empty => Poured::Broke,
         }
@@ -224,7 +221,22 @@ fn fill_room<K: Kernel>(
                 Filled::Moved(moved)
             }
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Filled::SourceDry,
-        Err(_) => Filled::Broke,
+        Err(error) => not_filled(&error),
+    }
+}
+
+fn not_filled(error: &io::Error) -> Filled {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Filled::SourceDry,
+        io::ErrorKind::OutOfMemory => Filled::Scarce,
+        _ => Filled::Broke,
+    }
+}
+
+fn not_poured(error: &io::Error) -> Poured {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Poured::PeerFull,
+        io::ErrorKind::OutOfMemory => Poured::Scarce,
+        _ => Poured::Broke,
     }
 }

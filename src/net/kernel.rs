@@ -14,7 +14,8 @@ use super::slots::Token;
 /// Sockets, pipes, poll, clocks and names.
 ///
 /// Streams never block: an operation that cannot go on answers `WouldBlock`, and only that clears the
-/// readiness an event has told. `Interrupted` is never answered.
+/// readiness an event has told. `OutOfMemory` says that the system lacks memory for it now, and that
+/// nothing has broken. `Interrupted` is never answered.
 pub trait Kernel {
     /// A bound socket that accepts.
     type Listener;

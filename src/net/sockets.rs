@@ -224,7 +224,7 @@ impl Kernel for SocketKernel {
         source: &mut TcpStream,
         len_bytes: usize,
     ) -> io::Result<usize> {
-        pipe.fill(source, len_bytes).map_err(tell_refusal)
+        pipe.fill(source, len_bytes).map_err(tell_apart)
     }
 
     fn pour_pipe(
@@ -233,7 +233,7 @@ impl Kernel for SocketKernel {
         sink: &mut TcpStream,
         len_bytes: usize,
     ) -> io::Result<usize> {
-        pipe.pour(sink, len_bytes).map_err(tell_refusal)
+        pipe.pour(sink, len_bytes).map_err(tell_apart)
     }
 
     fn read_pipe(&mut self, pipe: &mut SplicePipe, into: &mut [u8]) -> io::Result<usize> {
@@ -318,15 +318,20 @@ fn is_own_address(address: IpAddr) -> bool {
     route.is_ok_and(|local| local.ip() == address)
 }
 
-fn tell_refusal(error: io::Error) -> io::Error {
-    if sys::is_splice_refused(&error) { io::ErrorKind::Unsupported.into() } else { error }
+/// What went wrong with a splice, where it was not the connection that broke.
+fn tell_apart(error: io::Error) -> io::Error {
+    if sys::is_splice_refused(&error) { io::ErrorKind::Unsupported.into() } else { scarcity(error) }
+}
+
+fn scarcity(error: io::Error) -> io::Error {
+    if sys::is_out_of_memory(&error) { io::ErrorKind::OutOfMemory.into() } else { error }
 }
 
 fn retry(mut operation: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match operation() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            outcome => return outcome,
+            outcome => return outcome.map_err(scarcity),
         }
     }
 }

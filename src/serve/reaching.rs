@@ -1,5 +1,7 @@
 //! How a session reaches its target: the name's addresses, a connected remote, the 200.
 
+use std::io;
+
 use super::dialling::Dialled;
 use super::tools::{Fate, Tools};
 use super::tunnel::Tunnel;
@@ -72,8 +74,10 @@ impl<K: Kernel> Tunnel<K> {
         let Some(client) = &mut self.client else { return Fate::Rest };
         let written = match tools.kernel.write(client, reply::ESTABLISHED) {
             Ok(written) => written,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
-            Err(_) => return self.tell(Input::Broke(Side::Client), tools),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => 0,
+                _ => return self.tell(Input::Broke(Side::Client), tools),
+            },
         };
         if written < reply::ESTABLISHED.len() {
             // The rest goes first in the down flow; nothing of the remote is read before it is out.

@@ -175,7 +175,12 @@ impl<K: Kernel> Tunnel<K> {
     ) -> Option<Fate> {
         let source = from(direction);
         match filled {
-            Filled::SourceDry => None,
+            // It took no bytes, and has no end to show for it: some of what it was to get is lost, so
+            // that there is nothing to go on with.
+            Filled::SourceDry if self.broken == Some(source) => {
+                Some(self.tell(Input::Broke(source), tools))
+            }
+            Filled::SourceDry | Filled::Scarce => None,
             Filled::Moved(bytes) | Filled::MovedAll(bytes) => {
                 *budget = budget.saturating_sub(bytes);
                 if !self.session.is_watching() {

@@ -1,9 +1,10 @@
 //! One session's sockets and what is done with them: asks [`Session`] what to do, does it, and tells
 //! it how that went.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::dialling::Dialling;
 use super::farewell::Farewell;
@@ -21,6 +22,9 @@ use crate::net::slots::Token;
 use crate::observe::events::Event;
 use crate::observe::histograms::Timing;
 use crate::proto::reply;
+
+/// Pause after the system lacked memory for a read or a write. No event tells when it has some again.
+const SCARCE_PAUSE: Duration = Duration::from_millis(20);
 
 /// One session with its sockets.
 #[derive(Debug)]
@@ -146,6 +150,12 @@ impl<K: Kernel> Tunnel<K> {
         if self.parting.is_some() {
             return self.part(tools);
         }
+        if self.up.flow.try_again() | self.down.flow.try_again() {
+            let fate = self.drive(tools);
+            if fate != Fate::Rest {
+                return fate;
+            }
+        }
         let now = tools.kernel.now();
         if self.session.stage() == Stage::AwaitAddress
             && self.session.deadline().is_some_and(|deadline| now >= deadline)
@@ -214,16 +224,15 @@ impl<K: Kernel> Tunnel<K> {
         self.tell(Input::Stop, tools)
     }
 
-    /// When [`Tunnel::deadline_passed`] is due.
-    pub fn deadline(&self) -> Option<Instant> {
+    /// When [`Tunnel::deadline_passed`] is due, as seen at `now`.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
         if let Some(parting) = &self.parting {
             return Some(parting.again_at());
         }
         let attempt = self.dialling.as_ref().and_then(|dialling| dialling.next_at());
-        match (self.session.deadline(), attempt) {
-            (Some(session), Some(attempt)) => Some(session.min(attempt)),
-            (session, attempt) => session.or(attempt),
-        }
+        let is_scarce = self.up.flow.is_scarce() || self.down.flow.is_scarce();
+        let again = is_scarce.then(|| now + SCARCE_PAUSE);
+        [self.session.deadline(), attempt, again].into_iter().flatten().min()
     }
 
     /// Gives the session an input and does what it says.
@@ -313,10 +322,11 @@ impl<K: Kernel> Tunnel<K> {
                         return fate;
                     }
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    self.up.flow.filled(Filled::SourceDry);
-                }
-                Err(_) => return self.tell(Input::Broke(Side::Client), tools),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => self.up.flow.filled(Filled::SourceDry),
+                    io::ErrorKind::OutOfMemory => self.up.flow.filled(Filled::Scarce),
+                    _ => return self.tell(Input::Broke(Side::Client), tools),
+                },
             }
         }
         Fate::Rest

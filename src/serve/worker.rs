@@ -196,7 +196,7 @@ impl<K: Kernel> Worker<K> {
         };
         match fate {
             Fate::Rest | Fate::Again => {
-                match tunnel.deadline() {
+                match tunnel.deadline(self.tools.kernel.now()) {
                     Some(deadline) => self.timers.arm(token.slot(), deadline),
                     None => self.timers.disarm(token.slot()),
                 }

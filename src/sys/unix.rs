@@ -56,10 +56,38 @@ pub fn open_descriptors() -> Option<u64> {
     listing.map(|listing| (listing.count() as u64).saturating_sub(1))
 }
 
-/// Whether no descriptor, or no memory for one, was to be had.
+/// Whether no descriptor, no memory for one, or no place in a poll for it was to be had.
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
-    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    // epoll_ctl(2) says ENOSPC at fs.epoll.max_user_watches.
+    is_one_of(error, &[Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC])
+}
+
+/// Whether the system lacks memory for what was asked; the connection is as it was.
+pub fn is_out_of_memory(error: &io::Error) -> bool {
+    is_one_of(error, &[Errno::NOBUFS, Errno::NOMEM])
+}
+
+/// Whether accept(2) tells of the one connection that it was about to give: it has ended, or a
+/// firewall forbids it. The next one may be there.
+pub fn is_of_one_connection(error: &io::Error) -> bool {
+    let own = [
+        Errno::CONNABORTED,
+        Errno::CONNRESET,
+        Errno::PROTO,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::TIMEDOUT,
+        Errno::PERM,
+    ];
+    is_one_of(error, &own)
+}
+
+fn is_one_of(error: &io::Error, errors: &[Errno]) -> bool {
+    errors.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Whether every local port towards that address is taken.
@@ -69,8 +97,7 @@ pub fn is_out_of_ports(error: &io::Error) -> bool {
 
 /// Whether this system lacks an address family, or has no address of it.
 pub fn lacks_family(error: &io::Error) -> bool {
-    let lacking = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT];
-    lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    is_one_of(error, &[Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT])
 }
 
 /// Whether connect(2) goes on by itself.

@@ -6,6 +6,9 @@ use std::sync::mpsc::{Receiver, channel};
 use super::{Signal, Standing};
 
 const WSAEMFILE: i32 = 10024;
+const WSAENETDOWN: i32 = 10050;
+const WSAECONNABORTED: i32 = 10053;
+const WSAECONNRESET: i32 = 10054;
 const WSAENOBUFS: i32 = 10055;
 const WSAEPROTONOSUPPORT: i32 = 10043;
 const WSAEAFNOSUPPORT: i32 = 10047;
@@ -43,6 +46,17 @@ pub fn open_descriptors() -> Option<u64> {
 /// Whether no socket, or no memory for one, was to be had.
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAEMFILE | WSAENOBUFS))
+}
+
+/// Whether the system lacks memory for what was asked; the connection is as it was.
+pub fn is_out_of_memory(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(WSAENOBUFS)
+}
+
+/// Whether accept tells of the one connection that it was about to give: it has ended. The next one
+/// may be there.
+pub fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(WSAECONNABORTED | WSAECONNRESET | WSAENETDOWN))
 }
 
 /// Whether every local port towards that address is taken.

@@ -84,7 +84,11 @@ impl FakeKernel {
     ) -> io::Result<usize> {
         let world = &mut *self.0.borrow_mut();
         world.jostle();
-        let outcome = operation(world, link);
+        let scarce = what != "shut" && world.chance.once_in(world.options.scarce_once_in);
+        let outcome = match scarce {
+            true => Err(ErrorKind::OutOfMemory.into()),
+            false => operation(world, link),
+        };
         let now_us = world.now_us;
         world.trace.note(now_us, || match &outcome {
             Ok(moved) => format!("  {what} link {link} -> {moved}"),
@@ -92,6 +96,7 @@ impl FakeKernel {
         });
         match &outcome {
             Ok(_) => world.changes += 1,
+            Err(error) if error.kind() == ErrorKind::OutOfMemory => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let watch = &mut world.links[link].end(Who::Gateway).watch;
                 watch.read_armed = true;

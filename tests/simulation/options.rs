@@ -43,6 +43,8 @@ pub struct Options {
     pub events_per_poll: usize,
     pub short_once_in: u32,
     pub jostle_once_in: u32,
+    /// The system lacks memory for a read, a write or a splice.
+    pub scarce_once_in: u32,
     pub jump_once_in: u32,
     pub actor_loses_unread_once_in: u32,
     /// A poll also tells of a token that may be long gone.
@@ -70,6 +72,7 @@ impl Default for Options {
             events_per_poll: 1024,
             short_once_in: 0,
             jostle_once_in: 0,
+            scarce_once_in: 0,
             jump_once_in: 0,
             actor_loses_unread_once_in: 0,
             stray_once_in: 0,

@@ -97,6 +97,30 @@ fn splicing_that_stops_working_loses_no_byte() {
     }
 }
 
+/// No event tells when there is memory again, and what lacked it has broken nothing.
+#[test]
+fn want_of_memory_loses_no_byte_and_ends_no_tunnel() {
+    for pipes_max in [0, 64] {
+        let kind = Options { pipes_max, ..Options::default() };
+        let mut lab = Lab::new(kind, Limits::default());
+        let (client, remote) = lab.open_tunnel();
+        lab.act(|world| world.options.scarce_once_in = 3);
+        let (up, down) = (pattern(40_000), pattern(30_000));
+        lab.act(|world| assert_eq!(world.actor_writes(client, &up), up.len()));
+        lab.act(|world| assert_eq!(world.actor_writes(remote, &down), down.len()));
+        lab.pass_ms(2_000);
+        lab.act(|world| {
+            assert_eq!(world.actor_reads(remote, 1 << 20), Heard::Bytes(up));
+            assert_eq!(world.actor_reads(client, 1 << 20), Heard::Bytes(down));
+        });
+        lab.act(|world| world.actor_shuts(client));
+        lab.act(|world| world.actor_shuts(remote));
+        lab.pass_ms(2_000);
+        assert_eq!(lab.endings().len(), 1);
+        lab.assert_at_rest();
+    }
+}
+
 #[test]
 fn a_pipe_with_bytes_left_is_never_used_again() {
     let options = Options { queues_max: [512, 8192, 8192, 512], ..Options::default() };

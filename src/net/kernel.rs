@@ -40,6 +40,11 @@ pub trait Kernel {
     /// Those that leave no poll to go on with.
     fn poll(&mut self, sleep: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
 
+    /// Whether the last poll told of all that was ready; where it did not, the next one goes on.
+    fn told_all(&self) -> bool {
+        true
+    }
+
     /// Appends the mail that has come.
     fn mail(&mut self, into: &mut Vec<Mail<Self::Stream>>);
 

@@ -33,6 +33,7 @@ pub struct SocketKernel {
     inherited_keepalive: Option<Duration>,
     now: Instant,
     has_mail: bool,
+    told_all: bool,
 }
 
 impl SocketKernel {
@@ -52,6 +53,7 @@ impl SocketKernel {
             inherited_keepalive: keepalive,
             now: clock(),
             has_mail: false,
+            told_all: true,
         })
     }
 
@@ -87,10 +89,12 @@ impl Kernel for SocketKernel {
             polled = self.poll.poll(&mut self.events, Some(Duration::ZERO));
         }
         self.now = clock();
+        self.told_all = true;
         match polled {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
         }
+        self.told_all = self.events.iter().count() < EVENTS_PER_TURN;
         for event in &self.events {
             let token = Token(event.token().0 as u64);
             if token == Token::MAILBOX {
@@ -106,6 +110,10 @@ impl Kernel for SocketKernel {
             });
         }
         Ok(())
+    }
+
+    fn told_all(&self) -> bool {
+        self.told_all
     }
 
     fn mail(&mut self, into: &mut Vec<Mail<TcpStream>>) {

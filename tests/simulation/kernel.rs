@@ -44,6 +44,10 @@ impl Kernel for FakeKernel {
         Ok(())
     }
 
+    fn told_all(&self) -> bool {
+        self.0.borrow().told_all
+    }
+
     fn mail(&mut self, into: &mut Vec<Mail<Socket>>) {
         let letters: Vec<Letter> = {
             let mut world = self.0.borrow_mut();

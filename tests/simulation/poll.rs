@@ -71,6 +71,7 @@ impl World {
                 waiting.swap(at, self.chance.below(at + 1));
             }
         }
+        self.told_all = waiting.len() <= self.options.events_per_poll;
         for link in waiting.into_iter().take(self.options.events_per_poll) {
             if let Some(event) = self.readiness(link) {
                 self.settle(link, event);

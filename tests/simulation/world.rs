@@ -121,6 +121,8 @@ pub struct World {
     pub lacked_descriptor: bool,
     pub letters: VecDeque<Letter>,
     pub letters_seen: usize,
+    /// The last poll left nothing for the next one.
+    pub told_all: bool,
     pub names: Names,
     /// The planned sessions; none where a test drives by hand.
     pub records: Vec<Record>,
@@ -196,6 +198,7 @@ impl World {
             lacked_descriptor: false,
             letters: VecDeque::new(),
             letters_seen: 0,
+            told_all: true,
             names: Names::new(),
             records: Vec::new(),
             roles: Vec::new(),

@@ -60,7 +60,7 @@ pub trait Kernel {
     /// Takes one connection.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; see `sys::is_out_of_descriptors`.
+    /// `WouldBlock` when there is none; see `sys::is_of_one_connection`, `sys::is_out_of_descriptors`.
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, SocketAddr)>;
 
     /// Begins to connect, from the given source address if there is one.

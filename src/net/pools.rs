@@ -96,6 +96,8 @@ pub struct Pools<K: Kernel> {
     splices: bool,
     /// The system has refused to splice at all.
     refuses: bool,
+    /// So it has since this was last asked.
+    gave_up: bool,
     no_pipe_before: Option<Instant>,
     refused: Option<io::Error>,
     used: bool,
@@ -112,6 +114,7 @@ impl<K: Kernel> Pools<K> {
             pipes_max,
             splices: pipes_max > 0,
             refuses: false,
+            gave_up: false,
             no_pipe_before: None,
             refused: None,
             used: false,
@@ -206,6 +209,7 @@ impl<K: Kernel> Pools<K> {
 
     /// Splicing does not work on this system after all: tunnels copy from now on.
     pub fn give_up_splicing(&mut self) {
+        self.gave_up |= !self.refuses;
         self.refuses = true;
         self.splices = false;
         self.pipes.clear();
@@ -214,6 +218,11 @@ impl<K: Kernel> Pools<K> {
     /// Why the system refused a pipe, once for each shortage.
     pub fn take_refused(&mut self) -> Option<io::Error> {
         self.refused.take()
+    }
+
+    /// Whether splicing was given up since the last call.
+    pub fn take_gave_up(&mut self) -> bool {
+        std::mem::take(&mut self.gave_up)
     }
 
     /// Whether a pipe was asked for since the last call.

@@ -136,8 +136,6 @@ impl Kernel for SocketKernel {
     fn accept(&mut self, listener: &mut TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
             match listener.accept() {
-                // The client was gone before it was taken; the next one may be there.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 accepted => return accepted,
             }

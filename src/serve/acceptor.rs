@@ -5,12 +5,14 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 
+use super::shortage::Shortage;
+use super::taking::GONE_IN_ROW_MAX;
 use crate::logic::reason::Reason;
 use crate::net::mailbox::Mailbox;
 use crate::observe::counters::Counters;
@@ -118,6 +120,7 @@ impl Round {
     fn run(mut self) {
         let mut ready = Events::with_capacity(64);
         let mut lacking = false;
+        let mut shortage = Shortage::default();
         loop {
             let sleep = lacking.then_some(PAUSE);
             if let Err(error) = self.poll.poll(&mut ready, sleep)
@@ -129,18 +132,20 @@ impl Round {
             if !self.obey() {
                 return;
             }
-            let was_lacking = lacking;
             lacking = false;
             for index in 0..self.taking.len() {
                 if let Err(error) = self.take_all(index) {
                     lacking = true;
-                    if !was_lacking {
+                    if shortage.is_to_be_told(clock()) {
                         let out = sys::is_out_of_descriptors(&error);
                         let reason =
                             if out { Reason::DescriptorsExhausted } else { Reason::Internal };
                         self.tell(reason, "accept", &error);
                     }
                 }
+            }
+            if !lacking {
+                shortage.is_over();
             }
         }
     }
@@ -173,15 +178,18 @@ impl Round {
     }
 
     fn take_all(&mut self, index: usize) -> io::Result<()> {
+        let mut gone = 0;
         loop {
             match self.taking[index].1.accept() {
                 Ok((stream, client)) => {
+                    gone = 0;
                     self.workers[self.next].hand_over(stream, client);
                     self.next = (self.next + 1) % self.workers.len();
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Ok(()),
-                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                    io::ErrorKind::Interrupted => {}
+                    _ if sys::is_of_one_connection(&error) && gone < GONE_IN_ROW_MAX => gone += 1,
                     _ => return Err(error),
                 },
             }
@@ -197,4 +205,9 @@ impl Round {
         let now = std::time::SystemTime::now();
         self.events.send(Event::new(reason, now).detail(format!("{what}: {error}")));
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a thread of its own, outside every worker's turn")]
+fn clock() -> Instant {
+    Instant::now()
 }

@@ -14,6 +14,7 @@ mod panics;
 mod parting;
 mod reaching;
 mod relay;
+mod shortage;
 pub mod start;
 pub mod supervisor;
 mod taking;

@@ -17,6 +17,9 @@ const ACCEPTS_PER_TURN: usize = 256;
 /// Pause after the system had no descriptor left. Edge-triggered listeners tell nothing when one is
 /// free again, so a timer has to ask.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections in a row that may be gone when they are taken. A firewall in the kernel may refuse one
+/// and leave it where it is; trying on would never come to an end.
+pub(super) const GONE_IN_ROW_MAX: usize = 16;
 
 /// A socket that listens.
 pub(super) struct Listening<K: Kernel> {
@@ -37,10 +40,14 @@ impl<K: Kernel> Worker<K> {
     /// Closes the listener of number `index`. What waits there is taken first: its clients have been
     /// told that they are connected.
     pub(super) fn unlisten(&mut self, index: usize) {
+        let mut gone = 0;
         loop {
             let Some(Some(listening)) = self.listeners.get_mut(index) else { return };
             match self.tools.kernel.accept(&mut listening.listener) {
                 Ok((stream, client)) => self.begin(stream, client),
+                Err(error) if sys::is_of_one_connection(&error) && gone < GONE_IN_ROW_MAX => {
+                    gone += 1;
+                }
                 Err(_) => break,
             }
         }
@@ -67,6 +74,7 @@ impl<K: Kernel> Worker<K> {
         }
         self.accept_again_at = None;
         let mut left = ACCEPTS_PER_TURN;
+        let mut gone = 0;
         for index in 0..self.listeners.len() {
             while left > 0 {
                 let Some(Some(listening)) = self.listeners.get_mut(index) else { break };
@@ -76,21 +84,27 @@ impl<K: Kernel> Worker<K> {
                 left -= 1;
                 match self.tools.kernel.accept(&mut listening.listener) {
                     Ok((stream, client)) => {
-                        self.shortage_told = false;
+                        gone = 0;
                         self.begin(stream, client);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         listening.ready = false;
                     }
+                    Err(error) if sys::is_of_one_connection(&error) && gone < GONE_IN_ROW_MAX => {
+                        gone += 1;
+                    }
                     Err(error) => {
                         // Pipes kept for later are worth less than the client that waits now.
                         self.tools.pools.close_pooled_pipes();
                         self.accept_again_at = Some(now + ACCEPT_PAUSE);
-                        self.tell_shortage(&error);
+                        self.tell_shortage("accept", &error);
                         return;
                     }
                 }
             }
+        }
+        if !self.may_accept() {
+            self.accept_shortage.is_over();
         }
     }
 
@@ -104,9 +118,7 @@ impl<K: Kernel> Worker<K> {
         let token = self.slots.next_token();
         if let Err(error) = self.tools.kernel.register(&mut stream, token) {
             self.tools.kernel.close(stream);
-            self.tools.tell(Reason::Internal, |event| {
-                event.client(client).detail(format!("register: {error}"))
-            });
+            self.tell_shortage("a place in the poll (fs.epoll.max_user_watches)", &error);
             return;
         }
         let limits = self.policy.limits;
@@ -133,13 +145,13 @@ impl<K: Kernel> Worker<K> {
         self.with(token, |tunnel, tools| tunnel.drive(tools));
     }
 
-    /// Once for a whole shortage: it is over when a connection could be taken again.
-    fn tell_shortage(&mut self, error: &io::Error) {
-        if std::mem::replace(&mut self.shortage_told, true) {
+    /// Once for a whole shortage.
+    fn tell_shortage(&mut self, of: &str, error: &io::Error) {
+        if !self.accept_shortage.is_to_be_told(self.tools.kernel.now()) {
             return;
         }
         let lacking = sys::is_out_of_descriptors(error);
         let reason = if lacking { Reason::DescriptorsExhausted } else { Reason::Internal };
-        self.tools.tell(reason, |event| event.detail(format!("accept: {error}")));
+        self.tools.tell(reason, |event| event.detail(format!("{of}: {error}")));
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::orders::{Order, Rules, Tray};
 use super::panics;
+use super::shortage::Shortage;
 use super::taking::Listening;
 use super::tools::{Fate, Tools};
 use super::tunnel::Tunnel;
@@ -48,8 +49,8 @@ pub struct Worker<K: Kernel> {
     /// Tunnels that used up their budget.
     pub(super) again: Vec<Token>,
     pub(super) accept_again_at: Option<Instant>,
-    /// Whether the shortage of descriptors has been told of.
-    pub(super) shortage_told: bool,
+    pub(super) accept_shortage: Shortage,
+    pipe_shortage: Shortage,
     pub(super) pipes_used_at: Instant,
     pub(super) ready: Vec<Ready>,
     pub(super) mail: Vec<Mail<K::Stream>>,
@@ -79,7 +80,8 @@ impl<K: Kernel> Worker<K> {
             sessions_begun: 0,
             again: Vec::new(),
             accept_again_at: None,
-            shortage_told: false,
+            accept_shortage: Shortage::default(),
+            pipe_shortage: Shortage::default(),
             pipes_used_at: now,
             ready: Vec::new(),
             mail: Vec::new(),
@@ -247,7 +249,16 @@ impl<K: Kernel> Worker<K> {
         let now = self.tools.kernel.now();
         let pools = &mut self.tools.pools;
         if let Some(error) = pools.take_refused() {
-            self.tools.tell(Reason::PipesExhausted, |event| event.detail(error.to_string()));
+            // They give one error for each shortage.
+            self.pipe_shortage.is_over();
+            if self.pipe_shortage.is_to_be_told(now) {
+                self.tools.tell(Reason::PipesExhausted, |event| event.detail(error.to_string()));
+            }
+        }
+        if self.tools.pools.take_gave_up() {
+            self.tools.tell(Reason::LimitsKnown, |event| {
+                event.detail("the system refuses splice(2), so that tunnels copy from now on")
+            });
         }
         let pools = &mut self.tools.pools;
         if pools.take_used() {

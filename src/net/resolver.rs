@@ -2,24 +2,30 @@
 //!
 //! A few threads work on a bounded queue. One name is asked once however many wait for it; a question
 //! that nobody waits for any more is dropped. A thread whose question is never answered is replaced.
-//! getaddrinfo tells no time to live, so answers are kept
-//! for [`KEPT`], failures for [`FAILURE_KEPT`]; while the resolver is down, older answers serve on.
+//! getaddrinfo tells no time to live, so answers are kept for [`KEPT`], failures for less; while the
+//! resolver is down, older answers serve on.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use socket2::{Domain, Socket, Type};
 
 use super::kernel::{Lookup, LookupError};
 use super::slots::Token;
+use crate::sys;
 
 /// How long an answer is used without asking again.
 pub const KEPT: Duration = Duration::from_secs(30);
 /// How long a failure is answered without asking again.
 pub const FAILURE_KEPT: Duration = Duration::from_secs(5);
+/// The same where the resolver could not tell, and no older answer stands in: that may be over at any
+/// moment, as when descriptors are free again.
+pub const TROUBLE_KEPT: Duration = Duration::from_millis(500);
 /// How long an old answer may stand in while the resolver is down.
 pub const STALE_KEPT: Duration = Duration::from_secs(3600);
 /// After so long without an answer the resolver counts as down, and a known name is answered from
@@ -237,13 +243,15 @@ impl Known {
         }
         let asked_long_ago =
             self.asked_at.is_some_and(|asked| now.saturating_duration_since(asked) > PATIENCE);
-        if let Some((failure, since)) = &self.failure
-            && now.saturating_duration_since(*since) < FAILURE_KEPT
-        {
-            return Some(match self.recall(now) {
-                Some(addresses) if failure.temporary => Ok(addresses),
-                _ => Err(failure.clone()),
-            });
+        if let Some((failure, since)) = &self.failure {
+            let older = self.recall(now).filter(|_| failure.temporary);
+            let kept = match older {
+                None if failure.temporary => TROUBLE_KEPT,
+                _ => FAILURE_KEPT,
+            };
+            if now.saturating_duration_since(*since) < kept {
+                return Some(older.ok_or_else(|| failure.clone()));
+            }
         }
         if asked_long_ago { self.recall(now).map(Ok) } else { None }
     }
@@ -305,8 +313,19 @@ fn ask_system(name: &str) -> Result<Vec<IpAddr>, LookupError> {
 fn told(error: dns_lookup::LookupError) -> LookupError {
     use dns_lookup::LookupErrorKind;
     let no_such_name = matches!(error.kind(), LookupErrorKind::NoName | LookupErrorKind::NoData);
-    let text: std::io::Error = error.into();
-    LookupError { text: text.to_string().into(), temporary: !no_such_name }
+    match lacks_descriptor() {
+        // Without a descriptor for the file of hosts or for a question, libraries say "no such name".
+        Some(lack) => LookupError { text: lack.to_string().into(), temporary: true },
+        None => {
+            let text: io::Error = error.into();
+            LookupError { text: text.to_string().into(), temporary: !no_such_name }
+        }
+    }
+}
+
+fn lacks_descriptor() -> Option<io::Error> {
+    let tried = Socket::new(Domain::IPV4, Type::DGRAM, None);
+    tried.err().filter(sys::is_out_of_descriptors)
 }
 
 /// The resolver's threads have no turn of a loop to take their time from.

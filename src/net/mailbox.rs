@@ -15,26 +15,30 @@ use super::slots::Token;
 /// connection for each accepted, one stop.
 #[derive(Debug)]
 pub struct Mailbox {
-    letters: Mutex<Vec<Mail<TcpStream>>>,
+    letters: Mutex<Letters>,
     waker: Waker,
+}
+
+#[derive(Debug, Default)]
+struct Letters {
+    waiting: Vec<Mail<TcpStream>>,
+    /// The worker has been woken for them. A wake that failed must not be the last one.
+    told: bool,
 }
 
 impl Mailbox {
     /// A letter box whose worker is woken by `waker`.
     pub fn new(waker: Waker) -> Mailbox {
-        Mailbox { letters: Mutex::new(Vec::new()), waker }
+        Mailbox { letters: Mutex::default(), waker }
     }
 
     /// Sends one letter.
     pub fn send(&self, letter: Mail<TcpStream>) {
-        let first = {
-            let mut letters = self.letters.lock();
-            letters.push(letter);
-            letters.len() == 1
-        };
-        // The letters before it have woken the worker already.
-        if first {
-            self.wake();
+        let mut letters = self.letters.lock();
+        letters.waiting.push(letter);
+        // The letters before it may have woken the worker already.
+        if !letters.told {
+            letters.told = self.waker.wake().is_ok();
         }
     }
 
@@ -45,15 +49,13 @@ impl Mailbox {
 
     /// Takes all letters.
     pub fn take(&self, into: &mut Vec<Mail<TcpStream>>) {
-        into.append(&mut self.letters.lock());
+        let mut letters = self.letters.lock();
+        into.append(&mut letters.waiting);
+        letters.told = false;
     }
 
     /// Wakes the worker for a turn with nothing to read: whether it turns is all that is asked.
     pub fn knock(&self) {
-        self.wake();
-    }
-
-    fn wake(&self) {
         // It fails where the worker's poll is gone, and then nobody reads the mail either.
         let _ = self.waker.wake();
     }

@@ -1,0 +1,145 @@
+//! Calls of the gateway's workers that fail as they are told to.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::deadline::{PATIENCE, until};
+use crate::support::gateway::{Gateway, wait};
+
+/// A strace that holds the workers of a gateway and tampers with one call of theirs.
+#[derive(Debug)]
+pub struct Strace {
+    child: Child,
+    notes: PathBuf,
+    gateway: Pid,
+    /// The threads it holds; without any, it holds all there are.
+    held: Vec<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Noted {
+    /// Calls that the workers made.
+    pub calls: usize,
+    /// How many of them were tampered with.
+    pub injected: usize,
+}
+
+impl Strace {
+    /// Tampers with `call` of the workers, and of who accepts for them, as `fault` says, in the words of strace(1).
+    ///
+    /// # Panics
+    /// Where strace is missing, or the system does not let it trace.
+    pub fn inject(gateway: &Gateway, call: &str, fault: &str) -> Strace {
+        let mut workers = threads(gateway.pid(), "worker-");
+        workers.extend(threads(gateway.pid(), "acceptor"));
+        Strace::attach(gateway, call, fault, &[], &workers, workers.clone())
+    }
+
+    /// The same of every thread, those that begin later among them.
+    pub fn inject_everywhere(gateway: &Gateway, call: &str, fault: &str) -> Strace {
+        let all = [gateway.pid().to_string()];
+        Strace::attach(gateway, call, fault, &["-f"], &all, Vec::new())
+    }
+
+    fn attach(
+        gateway: &Gateway,
+        call: &str,
+        fault: &str,
+        options: &[&str],
+        targets: &[String],
+        held: Vec<String>,
+    ) -> Strace {
+        let notes = gateway.folder().path().join("strace");
+        let mut command = Command::new("strace");
+        command.args(options).arg("-o").arg(&notes).args(["-e", &format!("trace={call}")]);
+        command.args(["-e", &format!("inject={call}:{fault}")]);
+        for target in targets {
+            command.args(["-p", target]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("strace is missing: see .ci/install");
+        let told = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+        let (sender, attached) = channel();
+        std::thread::spawn(move || {
+            for line in told.lines().map_while(Result::ok) {
+                // Nobody reads what it tells when it detaches.
+                let _ = sender.send(line);
+            }
+        });
+        let process = Pid::from_raw(gateway.pid().cast_signed()).expect("it is not 0");
+        let strace = Strace { child, notes, gateway: process, held };
+        for _ in targets {
+            let line = attached.recv_timeout(PATIENCE).expect("strace says that it is there");
+            let hint = "kernel.yama.ptrace_scope must be 0 for others than root";
+            assert!(line.contains(" attached"), "{call}: {line}; {hint}");
+        }
+        strace
+    }
+
+    /// Lets the calls be as they are again. To let go of a thread in the middle of a call would make up
+    /// an error of its own (ENOSYS), so the gateway is halted for that.
+    pub fn end(mut self) -> Noted {
+        let process = self.gateway;
+        kill_process(process, Signal::STOP).expect("the gateway runs");
+        until("every held thread is between two calls", PATIENCE, || self.is_idle().then_some(()));
+        self.stop();
+        kill_process(process, Signal::CONT).expect("the gateway runs");
+        let notes = std::fs::read_to_string(&self.notes).expect("strace has taken notes");
+        Noted {
+            calls: notes.lines().filter(|line| line.contains('(')).count(),
+            injected: notes.matches("(INJECTED").count() + notes.matches("(DELAYED").count(),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        let process = self.gateway.as_raw_nonzero().get().cast_unsigned();
+        let held = if self.held.is_empty() { threads(process, "") } else { self.held.clone() };
+        let notes = std::fs::read_to_string(&self.notes).unwrap_or_default();
+        let is_stopped = |thread: &String| {
+            notes.lines().filter(|line| line.contains("--- stopped by SIGSTOP")).any(|line| {
+                // Where there is only one, it is not named.
+                held.len() == 1 || line.split_ascii_whitespace().next() == Some(thread)
+            })
+        };
+        held.iter().all(is_stopped)
+    }
+
+    fn stop(&mut self) {
+        let pid = Pid::from_child(&self.child);
+        // Where it is gone already, there is nothing to stop.
+        if kill_process(pid, Signal::INT).is_ok() {
+            wait(&mut self.child);
+        }
+    }
+}
+
+impl Drop for Strace {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.stop();
+        }
+    }
+}
+
+/// A fault that lasts so long.
+pub fn during(gateway: &Gateway, call: &str, fault: &str, time: Duration) -> Noted {
+    let strace = Strace::inject(gateway, call, fault);
+    std::thread::sleep(time);
+    strace.end()
+}
+
+/// The ids of the threads of a process whose names begin so.
+fn threads(pid: u32, name: &str) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    let named = threads.flatten().filter(|thread| {
+        let told = std::fs::read_to_string(thread.path().join("comm"));
+        told.is_ok_and(|told| told.starts_with(name))
+    });
+    named.map(|thread| thread.file_name().to_string_lossy().into_owned()).collect()
+}

@@ -55,7 +55,8 @@ impl World {
         if receiver.closed || receiver.state == State::Dead {
             // What comes to a closed end is answered with a reset; the sender keeps it until then.
             let bytes_lost = !sender.outgoing.is_empty();
-            sender.end_sent |= sender.shut;
+            // An end behind such bytes never gets there.
+            sender.end_sent |= sender.shut && !bytes_lost;
             if bytes_lost && !sender.closed {
                 self.plan_reset(link, from);
             }

@@ -17,6 +17,8 @@ use crate::world::{Act, World};
 
 /// Turns in which a step must come to rest, and those of the whole end.
 const TURNS_MAX: u64 = 20_000;
+/// Without descriptors the gateway looks for one every 50 ms, for as long as clients wait.
+const TURN_US_LEAST: u64 = 10_000;
 /// Steps of the end: everybody reads until nothing more comes.
 const ROUNDS_MAX: u64 = 100_000;
 
@@ -166,7 +168,8 @@ impl Play {
             // A poll that only ends here is no turn for nothing.
             world.performed += 1;
         }
-        for _ in 0..TURNS_MAX {
+        let turns_max = TURNS_MAX + us / TURN_US_LEAST;
+        for _ in 0..turns_max {
             self.lab.world.borrow_mut().slept = false;
             self.turn()?;
             let world = self.lab.world.borrow();
@@ -174,7 +177,7 @@ impl Play {
                 return Ok(());
             }
         }
-        Err(format!("no rest after {TURNS_MAX} turns"))
+        Err(format!("no rest after {turns_max} turns"))
     }
 
     fn turn(&mut self) -> Result<(), String> {

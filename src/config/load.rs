@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use toml_edit::Document;
+use toml_edit::{Document, Table};
 
 use crate::logic::addresses::Addresses;
 use crate::logic::hosts::{HostPattern, Hosts};
@@ -11,6 +11,7 @@ use crate::observe::events::Level;
 use crate::observe::settings::{Destination, Format};
 use crate::proto::tls::Version;
 
+use super::keys::{Key, Kind};
 use super::networks;
 use super::place::{self, Place};
 use super::problem::{Problem, Problems};
@@ -55,12 +56,19 @@ pub fn parse(bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
             return Err(problems.locate(file, text));
         }
     };
-    let mut config = config(Section::top(document.as_table()), &mut problems);
+    let (mut config, _) = config(Section::top(document.as_table()), &mut problems);
     config.is_blank = document.as_table().is_empty();
     if problems.is_empty() { Ok(config) } else { Err(problems.locate(file, text)) }
 }
 
-fn config(mut top: Section<'_>, problems: &mut Problems) -> Config {
+/// Every key that a configuration may have, in the order of the sections.
+pub fn keys() -> Vec<Key> {
+    let (_, keys) = config(Section::top(&Table::new()), &mut Problems::new());
+    keys.into_iter().filter(|key| key.kind != Kind::Section).collect()
+}
+
+/// The configuration, and the keys that were asked for.
+fn config(mut top: Section<'_>, problems: &mut Problems) -> (Config, Vec<Key>) {
     let mut config = Config::default();
     if let Some(listen) = top.list("listen", networks::listen, problems) {
         if listen.value.is_empty() {
@@ -111,11 +119,11 @@ fn config(mut top: Section<'_>, problems: &mut Problems) -> Config {
         }
     }
     let sections = [top, allow, dial, proxy_protocol, tls, limits, events, admin];
-    let keys: Vec<String> = sections.iter().flat_map(Section::known).collect();
+    let keys: Vec<Key> = sections.iter().flat_map(Section::known).collect();
     for section in sections {
         section.finish(&keys, problems);
     }
-    config
+    (config, keys)
 }
 
 fn read_allow(allow: &mut Section<'_>, config: &mut Config, problems: &mut Problems) {

@@ -2,6 +2,9 @@
 //! A configuration is either whole and right, or not there; it never takes effect by halves.
 
 pub mod changes;
+pub mod check;
+pub mod edit;
+pub mod keys;
 pub mod load;
 pub(crate) mod networks;
 pub mod place;

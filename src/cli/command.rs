@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
 
+use super::edit::{allowed, relay_proxy, settings};
 use super::inspect::{self, CountersFlags, ReportFlags};
 use super::run::{self, RunFlags};
 
@@ -32,6 +33,18 @@ enum Command {
     /// Runs the gateway in the foreground until it is told to stop
     #[command(after_help = run::EXAMPLE)]
     Run(RunFlags),
+    /// Shows or sets any key of the configuration
+    #[command(subcommand, after_help = settings::EXAMPLE)]
+    Config(settings::ConfigCommand),
+    /// Shows or sets the proxy that the gateway itself has to go through
+    #[command(subcommand, after_help = relay_proxy::EXAMPLE)]
+    RelayProxy(relay_proxy::RelayProxyCommand),
+    /// Shows or changes the hosts that clients may reach
+    #[command(subcommand, after_help = allowed::HOST_EXAMPLE)]
+    AllowedHost(allowed::HostCommand),
+    /// Shows or changes the subjects of client certificates that are let through
+    #[command(subcommand, after_help = allowed::CERTIFICATE_EXAMPLE)]
+    AllowedClientCertificate(allowed::CertificateCommand),
     /// Shows how the running gateway stands
     #[command(after_help = inspect::STATUS_EXAMPLE)]
     Status,
@@ -61,6 +74,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, now: SystemTime) -> E
     };
     match command {
         Command::Run(flags) => run::run(config.as_deref(), &flags, now),
+        Command::Config(command) => settings::run(config.as_deref(), &command),
+        Command::RelayProxy(command) => relay_proxy::run(config.as_deref(), &command),
+        Command::AllowedHost(command) => allowed::hosts(config.as_deref(), &command),
+        Command::AllowedClientCertificate(command) => {
+            allowed::certificates(config.as_deref(), &command)
+        }
         Command::Status => inspect::status(config.as_deref()),
         Command::Reload => inspect::reload(config.as_deref()),
         Command::Counters(flags) => inspect::counters(config.as_deref(), &flags),
@@ -82,7 +101,10 @@ mod tests {
     #[test]
     fn the_command_line_is_sound_and_each_command_has_an_example() {
         CommandLine::command().debug_assert();
-        for command in CommandLine::command().get_subcommands() {
+        let commands: Vec<clap::Command> =
+            CommandLine::command().get_subcommands().cloned().collect();
+        let deeper = commands.iter().flat_map(clap::Command::get_subcommands);
+        for command in commands.iter().chain(deeper) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.starts_with("Example"), "{}", command.get_name());
         }

@@ -146,13 +146,14 @@ fn print(text: Result<String, AskError>) -> ExitCode {
     }
 }
 
-fn write(text: &str) -> io::Result<()> {
+/// Writes to standard output.
+pub(super) fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-fn exit_code(written: io::Result<()>) -> ExitCode {
+pub(super) fn exit_code(written: io::Result<()>) -> ExitCode {
     match written {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read has seen enough.

@@ -3,5 +3,6 @@
 
 mod ask;
 pub mod command;
+mod edit;
 mod inspect;
 pub mod run;

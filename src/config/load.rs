@@ -11,6 +11,7 @@ use crate::observe::events::Level;
 use crate::observe::settings::{Destination, Format};
 use crate::proto::tls::Version;
 
+use super::edit::text::Text;
 use super::keys::{Key, Kind};
 use super::networks;
 use super::place::{self, Place};
@@ -40,6 +41,18 @@ pub fn read(place: &Place) -> Result<Loaded, Vec<Problem>> {
         Ok(None) => Ok(Loaded { config: Config::default(), is_from_file: false }),
         Err(problem) => Err(vec![problem]),
     }
+}
+
+/// The text of the configuration at `place`, without a byte order mark; empty where nobody named a file
+/// and there is none.
+///
+/// # Errors
+/// Everything that is wrong with the file.
+pub fn text(place: &Place) -> Result<Text, Vec<Problem>> {
+    let bytes = place.read().map_err(|problem| vec![problem])?.unwrap_or_default();
+    parse(&bytes, &place.file)?;
+    let text = place::text(&bytes, &place.file).map_err(|problem| vec![problem])?;
+    Ok(Text::new(text.trim_start_matches('\u{feff}')))
 }
 
 /// The configuration in `bytes`, which `file` is said to hold.

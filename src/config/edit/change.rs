@@ -16,6 +16,8 @@ const MARK: char = '\u{feff}';
 #[derive(Debug)]
 pub struct Change {
     pub(super) held: Held,
+    /// The file as it was named, from whose folder it names others.
+    named: PathBuf,
     /// The text, which may be changed at will; [`Change::finish`] judges it.
     pub text: Text,
     before: Text,
@@ -76,12 +78,19 @@ impl Change {
         if text.values().is_none() {
             return Err(ChangeError::AlreadyWrong(problems));
         }
-        Ok(Change { before: text.clone(), text, has_mark, problems, held })
+        Ok(Change {
+            before: text.clone(),
+            text,
+            has_mark,
+            problems,
+            named: place.file.clone(),
+            held,
+        })
     }
 
-    /// The file itself, at the end of all links.
-    pub fn file(&self) -> &Path {
-        self.held.file()
+    /// The file as it was named.
+    pub fn named(&self) -> &Path {
+        &self.named
     }
 
     /// The text as it was found.
@@ -95,7 +104,7 @@ impl Change {
     /// The file stays as it was.
     pub fn finish(self, keys: &[&str]) -> Result<Outcome, ChangeError> {
         let done = |done| Outcome { file: self.held.file().to_owned(), done };
-        let problems = check::problems(self.bytes().as_slice(), self.held.file());
+        let problems = check::problems(&self.bytes(), &self.named);
         if !problems.is_empty() {
             return Err(match self.problems.is_empty() {
                 true => ChangeError::WouldBeWrong(self.held.file().to_owned(), problems),

@@ -84,16 +84,14 @@ impl Held {
         write(&self.file, bytes, prepare, is_as_before)
     }
 
-    /// Writes a file with a secret beside it, for the same owner and nobody else.
+    /// Writes another file, for the owner of this one and nobody else.
     ///
     /// # Errors
     /// There is no such file then, or the one that was there.
-    pub(super) fn write_private(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, HoldError> {
-        let file = self.file.with_file_name(name);
+    pub(super) fn write_private(&self, file: &Path, bytes: &[u8]) -> Result<(), HoldError> {
         let like = File::open(&self.file).ok();
         let prepare = |new: &File| like.as_ref().map_or(Ok(()), |like| sys::keep_owner(new, like));
-        write(&file, bytes, prepare, || Ok(true))?;
-        Ok(file)
+        write(file, bytes, prepare, || Ok(true))
     }
 }
 

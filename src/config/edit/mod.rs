@@ -4,5 +4,6 @@
 mod array;
 pub mod change;
 mod held;
+mod secret;
 pub mod text;
 mod way;

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use toml_edit::{Document, Item, Table, Value};
 
+use super::super::problem::position;
 use super::array::Array;
 use super::way::{Way, end_of_values, gather, is_header, value_span};
 
@@ -39,6 +40,11 @@ impl Text {
     pub fn has(&self, path: &str) -> bool {
         Document::parse(self.as_str())
             .is_ok_and(|document| Way::along(document.as_item(), path).is_whole())
+    }
+
+    /// Line and column of an offset, from 1.
+    pub fn position(&self, offset: usize) -> (usize, usize) {
+        position(&self.0, offset)
     }
 
     /// The text at `path`, where that is a string.

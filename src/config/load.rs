@@ -96,7 +96,13 @@ fn config(mut top: Section<'_>, problems: &mut Problems) -> (Config, Vec<Key>) {
     if let Some(carrier) = top.choice("carrier", &CARRIERS, problems) {
         config.carrier = carrier;
     }
+    let mut relay_proxy = top.section("relay_proxy", problems);
+    drop(relay_proxy.list("addresses", |text| Ok(text.to_owned()), problems));
+    for key in ["username", "password_file", "password"] {
+        drop(relay_proxy.string(key, problems));
+    }
     let mut allow = top.section("allow", problems);
+    drop(allow.list("client_certificates", |text| Ok(text.to_owned()), problems));
     let mut dial = top.section("dial", problems);
     let mut proxy_protocol = top.section("proxy_protocol", problems);
     let mut tls = top.section("tls", problems);
@@ -131,7 +137,7 @@ fn config(mut top: Section<'_>, problems: &mut Problems) -> (Config, Vec<Key>) {
             ),
         }
     }
-    let sections = [top, allow, dial, proxy_protocol, tls, limits, events, admin];
+    let sections = [top, relay_proxy, allow, dial, proxy_protocol, tls, limits, events, admin];
     let keys: Vec<Key> = sections.iter().flat_map(Section::known).collect();
     for section in sections {
         section.finish(&keys, problems);

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
+use super::check;
 use super::edit::{allowed, relay_proxy, settings};
 use super::inspect::{self, CountersFlags, ReportFlags};
+use super::manual::{self, CompletionsFlags, ManFlags};
 use super::run::{self, RunFlags};
 
 /// Exit code for a wrong command line or configuration.
@@ -33,6 +35,9 @@ enum Command {
     /// Runs the gateway in the foreground until it is told to stop
     #[command(after_help = run::EXAMPLE)]
     Run(RunFlags),
+    /// Tells everything that is wrong with the configuration
+    #[command(after_help = check::EXAMPLE)]
+    Check,
     /// Shows or sets any key of the configuration
     #[command(subcommand, after_help = settings::EXAMPLE)]
     Config(settings::ConfigCommand),
@@ -57,6 +62,12 @@ enum Command {
     /// Shows how long things take in the running gateway
     #[command(after_help = inspect::REPORT_EXAMPLE)]
     Report(ReportFlags),
+    /// Writes what a shell needs to complete these commands
+    #[command(after_help = manual::COMPLETIONS_EXAMPLE)]
+    Completions(CompletionsFlags),
+    /// Writes the manual pages
+    #[command(after_help = manual::MAN_EXAMPLE)]
+    Man(ManFlags),
 }
 
 const EXAMPLE: &str = "Example:\n  sluice run --config /etc/sluice/sluice.toml";
@@ -74,6 +85,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, now: SystemTime) -> E
     };
     match command {
         Command::Run(flags) => run::run(config.as_deref(), &flags, now),
+        Command::Check => check::run(config.as_deref()),
         Command::Config(command) => settings::run(config.as_deref(), &command),
         Command::RelayProxy(command) => relay_proxy::run(config.as_deref(), &command),
         Command::AllowedHost(command) => allowed::hosts(config.as_deref(), &command),
@@ -84,13 +96,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, now: SystemTime) -> E
         Command::Reload => inspect::reload(config.as_deref()),
         Command::Counters(flags) => inspect::counters(config.as_deref(), &flags),
         Command::Report(flags) => inspect::report(config.as_deref(), &flags),
+        Command::Completions(flags) => manual::completions(CommandLine::command(), &flags),
+        Command::Man(flags) => manual::man(CommandLine::command(), &flags),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
     use crate::observe::settings::Format;
 

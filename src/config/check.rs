@@ -27,11 +27,12 @@ fn ports_of_the_system(text: &str) -> Problems {
     let Ok(document) = Document::parse(text) else { return problems };
     let listen = document.get("listen").and_then(Item::as_array);
     let admin = document.get("admin").and_then(|admin| admin.get("listen"));
-    let values = listen.into_iter().flatten().chain(admin.and_then(Item::as_value));
-    for value in values {
+    let listen = listen.into_iter().flatten().map(|value| ("listen", value));
+    let admin = admin.and_then(Item::as_value).map(|value| ("admin.listen", value));
+    for (path, value) in listen.chain(admin) {
         let address = value.as_str().and_then(|text| text.parse::<SocketAddr>().ok());
         if let Some(address) = address.filter(|address| address.port() == 0) {
-            let why = format!("\"{address}\": the port must be 1 to 65535, not 0");
+            let why = format!("{path}: \"{address}\": the port must be 1 to 65535, not 0");
             problems.add(Value::span(value), why);
         }
     }
@@ -52,8 +53,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                "f.toml:1:11: \"127.0.0.1:0\": the port must be 1 to 65535, not 0",
-                "f.toml:3:10: \"[::1]:0\": the port must be 1 to 65535, not 0",
+                "f.toml:1:11: listen: \"127.0.0.1:0\": the port must be 1 to 65535, not 0",
+                "f.toml:3:10: admin.listen: \"[::1]:0\": the port must be 1 to 65535, not 0",
             ]
         );
         assert_eq!(problems(b"workers = 1\nadmin.listen = \"\"", file), []);

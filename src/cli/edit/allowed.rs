@@ -106,8 +106,8 @@ struct List {
     key: &'static str,
     /// The spelling by which entries are compared, or why it is none.
     canonical: fn(&str) -> Result<String, String>,
-    /// What else of `entries` concerns an entry that is not among them.
-    near: fn(&str, &[Entry]) -> Option<String>,
+    /// Which of these entries covers another one, if it can be told.
+    covering: fn(&str, &[Entry]) -> Option<String>,
     /// What an empty list means.
     when_empty: &'static str,
     /// What the first entry changes.
@@ -124,7 +124,7 @@ struct Entry {
 const HOSTS: List = List {
     key: "allow.hosts",
     canonical: canonical_host,
-    near: covering,
+    covering,
     when_empty: "No host is allowed now: every CONNECT is refused.",
     when_first: None,
 };
@@ -132,7 +132,7 @@ const HOSTS: List = List {
 const CERTIFICATES: List = List {
     key: "allow.client_certificates",
     canonical: canonical_subject,
-    near: |_, _| None,
+    covering: |_, _| None,
     when_empty: "The list is empty now: client certificates are not looked at.",
     when_first: Some(
         "The list was empty. From now on a session needs a client certificate that is on it; what \
@@ -188,8 +188,9 @@ fn add(file: Option<&Path>, list: &List, texts: &[String]) -> Result<Vec<String>
             if let Some(entry) = there.iter().find(|entry| entry.canonical == canonical) {
                 told.push(format!("{text} is on the list already ({}).", entry.origin));
             } else if !added.iter().any(|(_, other)| *other == canonical) {
-                let near = (list.near)(&canonical, &there).map(|near| format!("; {near}"));
-                told.push(format!("{text} is allowed now{}.", near.unwrap_or_default()));
+                let by = (list.covering)(&canonical, &there);
+                let by = by.map(|by| format!("; {by} admits it too"));
+                told.push(format!("{text} is allowed now{}.", by.unwrap_or_default()));
                 added.push((text, canonical));
             }
         }
@@ -221,8 +222,9 @@ fn remove(file: Option<&Path>, list: &List, texts: &[String]) -> Result<Vec<Stri
         let mut told: Vec<String> = Vec::new();
         let staying: Vec<Entry> = there.into_iter().filter(|entry| !goes(entry)).collect();
         for (text, canonical) in &wanted {
-            let near = (list.near)(canonical, &staying).map(|near| format!("; {near}"));
-            told.push(format!("{text} is off the list{}.", near.unwrap_or_default()));
+            let by = (list.covering)(canonical, &staying);
+            let by = by.map(|by| format!("; but {by} still admits it"));
+            told.push(format!("{text} is off the list{}.", by.unwrap_or_default()));
         }
         if staying.is_empty() {
             told.push(list.when_empty.to_owned());
@@ -263,8 +265,8 @@ fn entries(text: &Text, list: &List, file: &Path) -> Vec<Entry> {
 
 fn missing(list: &List, text: &str, canonical: &str, there: &[Entry], file: &Path) -> String {
     let mut told = format!("{} is not on the list in {}", shown(text), file.display());
-    if let Some(near) = (list.near)(canonical, there) {
-        told.push_str(&format!("; {near}"));
+    if let Some(by) = (list.covering)(canonical, there) {
+        told.push_str(&format!("; {by} admits it"));
     }
     let likeness = |entry: &Entry| strsim::jaro_winkler(canonical, &entry.canonical);
     let mut alike: Vec<&Entry> = there.iter().filter(|entry| likeness(entry) >= LIKENESS).collect();
@@ -293,7 +295,7 @@ fn covering(canonical: &str, entries: &[Entry]) -> Option<String> {
     let HostVerdict::Allowed(by) = hosts.judge(&target) else { return None };
     let by = by.to_string();
     let entry = entries.iter().find(|entry| entry.canonical == by)?;
-    Some(format!("{by} admits it too ({})", entry.origin))
+    Some(format!("{by} ({})", entry.origin))
 }
 
 fn canonical_subject(text: &str) -> Result<String, String> {

@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::check;
 use super::edit::{allowed, relay_proxy, settings};
+use super::explain::tell::{self as explain, ExplainFlags};
 use super::inspect::{self, CountersFlags, ReportFlags};
 use super::manual::{self, CompletionsFlags, ManFlags};
 use super::run::{self, RunFlags};
@@ -38,6 +39,9 @@ enum Command {
     /// Tells everything that is wrong with the configuration
     #[command(after_help = check::EXAMPLE)]
     Check,
+    /// Tells what a CONNECT to a target would get, and why
+    #[command(after_help = explain::EXAMPLE)]
+    Explain(ExplainFlags),
     /// Shows or sets any key of the configuration
     #[command(subcommand, after_help = settings::EXAMPLE)]
     Config(settings::ConfigCommand),
@@ -86,6 +90,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, now: SystemTime) -> E
     match command {
         Command::Run(flags) => run::run(config.as_deref(), &flags, now),
         Command::Check => check::run(config.as_deref()),
+        Command::Explain(flags) => explain::run(config.as_deref(), &flags),
         Command::Config(command) => settings::run(config.as_deref(), &command),
         Command::RelayProxy(command) => relay_proxy::run(config.as_deref(), &command),
         Command::AllowedHost(command) => allowed::hosts(config.as_deref(), &command),

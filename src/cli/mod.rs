@@ -5,6 +5,7 @@ mod ask;
 mod check;
 pub mod command;
 mod edit;
+mod explain;
 mod inspect;
 mod manual;
 pub mod run;

@@ -294,8 +294,8 @@ fn connect_from(source: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     Ok(TcpStream::from_std(socket.into()))
 }
 
-/// The route to an own address begins at that address.
-fn is_own_address(address: IpAddr) -> bool {
+/// Whether `address` is one of this machine: the route to an own address begins at that address.
+pub fn is_own_address(address: IpAddr) -> bool {
     if address.is_loopback() || address.is_unspecified() {
         return true;
     }

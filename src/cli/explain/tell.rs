@@ -1,0 +1,116 @@
+//! The command itself: what is found out, line by line.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::config::load;
+use crate::config::schema::Config;
+use crate::logic::reason::Reason;
+use crate::observe::events::{rule, status};
+use crate::proto::target::Target;
+
+use super::super::edit::outcome::{Failure, place};
+use super::super::inspect;
+use super::dial;
+use super::handshake;
+use super::verdict::{self, Listed, Refused};
+
+pub(in super::super) const EXAMPLE: &str = "\
+Examples:
+  sluice explain www.test.com
+  sluice explain intranet.example.com:8443 --dial
+
+Exit code: 0 where a CONNECT gets its tunnel, 1 where it is refused or (with --dial) fails.";
+
+const NAME_COLUMNS: usize = 13;
+
+/// The words of `sluice explain`.
+#[derive(Args, Debug)]
+pub(in super::super) struct ExplainFlags {
+    /// The target, as a client names it in CONNECT; port 443 unless another is given
+    #[arg(value_name = "HOST[:PORT]")]
+    target: String,
+
+    /// Connects to it, through the relay proxy where one is set, and shakes hands
+    #[arg(long)]
+    dial: bool,
+}
+
+pub(in super::super) fn run(file: Option<&Path>, flags: &ExplainFlags) -> ExitCode {
+    let place = place(file);
+    let prepared = verdict::target(&flags.target).map_err(Failure::Usage).and_then(|target| {
+        let problems = Failure::Configuration;
+        Ok((target, load::read(&place).map_err(problems)?, load::text(&place).map_err(problems)?))
+    });
+    let (target, loaded, text) = match prepared {
+        Ok(prepared) => prepared,
+        Err(failure) => return failure.tell(),
+    };
+    let file = match loaded.is_from_file {
+        true => format!("by {}", place.file.display()),
+        false => format!("by the defaults, as there is no {}", place.file.display()),
+    };
+    let mut lines = Lines::default();
+    lines.add("CONNECT", &format!("{target}, {file}"));
+    let listed = Listed { text: &text, file: &place.file };
+    let explained = explain(&target, &loaded.config, &listed, flags.dial, &mut lines);
+    if let Err(Refused { reason, detail, hint }) = &explained {
+        let (event, status) = (rule(*reason).id, status(*reason));
+        lines.add("verdict", &format!("refused: {status} {reason} (event {event}): {detail}"));
+        if let Some(hint) = hint {
+            lines.add("", hint);
+        }
+    }
+    let written = inspect::exit_code(inspect::write(&lines.0));
+    if explained.is_ok() { written } else { ExitCode::FAILURE }
+}
+
+fn explain(
+    target: &Target,
+    config: &Config,
+    listed: &Listed<'_>,
+    dials: bool,
+    lines: &mut Lines,
+) -> Result<(), Refused> {
+    if !config.clients.is_empty() {
+        let clients: Vec<String> = config.clients.iter().map(ToString::to_string).collect();
+        lines.add("clients", &format!("only from {} (allow.clients)", clients.join(", ")));
+    }
+    lines.add("host", &format!("allowed by {}", verdict::judge_host(target, config, listed)?));
+    let judged = verdict::addresses(target, config)?;
+    let width = judged.iter().map(|judged| judged.address.to_string().len()).max().unwrap_or(0);
+    for judged in &judged {
+        let told = judged.told(listed);
+        lines.add("address", &format!("{:<width$}  {told}", judged.address.to_string()));
+    }
+    let addresses = verdict::dialled(target, &judged, config)?;
+    lines.add("verdict", "allowed");
+    if !dials {
+        return Ok(());
+    }
+    let (stream, told) = dial::connect(&addresses, target.port, config)?;
+    lines.add("dial", &told);
+    let failed = |detail| Refused { reason: Reason::DialFailed, detail, hint: None };
+    let shaken = handshake::shake(stream, target, config).map_err(|why| {
+        // The tunnel stands, and what goes wrong in it is not the gateway's to refuse.
+        failed(format!("the tunnel would open, but the handshake fails: {why}"))
+    })?;
+    for (name, told) in shaken.told(config) {
+        lines.add(name, &told);
+    }
+    Ok(())
+}
+
+/// Lines of a name and what belongs to it.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, text: &str) {
+        // Names of certificates and of hosts come from outside.
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        self.0.push_str(&format!("{name:<NAME_COLUMNS$}{text}\n"));
+    }
+}

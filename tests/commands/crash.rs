@@ -37,7 +37,7 @@ fn kill(times: u32) {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let micros = random.below(mean.as_micros() as usize * 3 / 2) as u64;
+        let micros = random.below(mean.as_micros() as usize) as u64;
         std::thread::sleep(Duration::from_micros(micros));
         child.kill().unwrap();
         if child.wait().unwrap().code().is_none() {

@@ -16,3 +16,5 @@ mod program;
 mod relay_proxy;
 #[cfg(unix)]
 mod saved;
+#[cfg(unix)]
+mod taken_up;

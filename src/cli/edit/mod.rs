@@ -1,7 +1,7 @@
 //! The commands that read and change the configuration file. Each makes one change, tells what it did
 //! and when that takes effect, or tells why the file stays as it was.
 
-pub(super) mod allowed;
-pub(super) mod outcome;
-pub(super) mod relay_proxy;
-pub(super) mod settings;
+pub(crate) mod allowed;
+pub(crate) mod outcome;
+pub(crate) mod relay_proxy;
+pub(crate) mod settings;

@@ -3,5 +3,5 @@
 
 mod dial;
 mod handshake;
-pub(super) mod tell;
+pub(crate) mod tell;
 mod verdict;

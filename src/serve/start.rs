@@ -7,8 +7,11 @@ use std::path::PathBuf;
 
 use super::acceptor::Accepting;
 use crate::config::schema::Config;
+use crate::logic::reason::Reason;
+use crate::net::sockets;
 use crate::observe::events::Event;
 use crate::observe::outlets::OutletError;
+use crate::proto::target::Host;
 
 /// What a start needs.
 pub struct Start {
@@ -26,8 +29,24 @@ pub struct Start {
     pub is_from_file: bool,
 }
 
-/// Reads the configuration again; every problem in words, with its place.
-pub type Reread = Box<dyn FnMut() -> Result<Config, Vec<String>> + Send>;
+/// Reads the configuration again; everything that is wrong with it.
+pub type Reread = Box<dyn FnMut() -> Result<Config, Vec<Fault>> + Send>;
+
+/// Why a configuration does not take effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The reason of its event.
+    pub reason: Reason,
+    /// What is wrong, with its place.
+    pub text: String,
+}
+
+impl Fault {
+    /// A configuration that is wrong in this way.
+    pub fn of(wrong: &dyn fmt::Display) -> Fault {
+        Fault { reason: Reason::ConfigurationInvalid, text: wrong.to_string() }
+    }
+}
 
 /// Why a gateway did not start, or ended by itself.
 #[derive(Debug)]
@@ -36,6 +55,8 @@ pub enum StartError {
     Bind(SocketAddr, io::Error),
     /// An address of `dial.source_addresses` is not one of this machine.
     Source(IpAddr, io::Error),
+    /// An address of `relay_proxy.addresses` is one that this gateway listens on.
+    Loop(SocketAddr),
     /// The address of `admin.listen` cannot be bound.
     Admin(SocketAddr, io::Error),
     /// The outlet of `events.to` cannot be opened.
@@ -60,6 +81,11 @@ impl fmt::Display for StartError {
                 "{address} cannot be dialled from: {error}; name addresses of this machine in \
                  `dial.source_addresses`"
             ),
+            StartError::Loop(address) => write!(
+                f,
+                "{address} is this gateway itself, which would send every request round for ever \
+                 (loop); name the next proxy in `relay_proxy.addresses`"
+            ),
             StartError::Admin(address, error) => write!(
                 f,
                 "{address} cannot be bound: {error}; choose another address in `admin.listen`, or \
@@ -72,6 +98,26 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// Whether no relay proxy that is given by its address is one of those `listening`. One that is given
+/// by a name is found out when it is dialled.
+///
+/// # Errors
+/// The first that is.
+pub(super) fn check_relay_proxies(
+    config: &Config,
+    listening: &[SocketAddr],
+) -> Result<(), StartError> {
+    for relay_proxy in &config.relay_proxy.addresses {
+        let Host::Address(ip) = relay_proxy.host else { continue };
+        let address = SocketAddr::new(ip, relay_proxy.port);
+        let own = listening.iter().any(|&own| sockets::reaches(address, own));
+        if own && sockets::is_own_address(ip) {
+            return Err(StartError::Loop(address));
+        }
+    }
+    Ok(())
+}
 
 /// Whether every address of `dial.source_addresses` is one of this machine.
 ///

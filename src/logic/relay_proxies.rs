@@ -186,7 +186,7 @@ impl Candidates {
     }
 
     /// Goes on to the next one; none is left where this is `None`.
-    pub fn next(&mut self) -> Option<&Arc<RelayProxy>> {
+    pub fn advance(&mut self) -> Option<&Arc<RelayProxy>> {
         self.current = self.waiting.pop_front();
         self.current.as_ref()
     }
@@ -244,7 +244,7 @@ mod tests {
     fn order(rules: &RelayRules, now: Instant) -> Vec<String> {
         let mut candidates = Candidates::new(rules, now);
         let mut names = Vec::new();
-        while let Some(proxy) = candidates.next() {
+        while let Some(proxy) = candidates.advance() {
             names.push(proxy.address().to_string());
         }
         names
@@ -294,12 +294,12 @@ mod tests {
         let now = Instant::now();
         let mut candidates = Candidates::new(&rules(&["a:1", "b:1"], now), now);
         assert_eq!((candidates.left(), candidates.tried()), (2, 0));
-        assert_eq!(candidates.next().unwrap().address().to_string(), "a:1");
+        assert_eq!(candidates.advance().unwrap().address().to_string(), "a:1");
         candidates.refused(Refusal::because(Reason::RelayProxyRefused, "a says 503"));
-        assert_eq!(candidates.next().unwrap().address().to_string(), "b:1");
+        assert_eq!(candidates.advance().unwrap().address().to_string(), "b:1");
         assert_eq!((candidates.left(), candidates.tried()), (1, 1));
         candidates.refused(Refusal::because(Reason::RelayProxyUnreachable, "b is gone"));
-        assert!(candidates.next().is_none() && candidates.left() == 0);
+        assert!(candidates.advance().is_none() && candidates.left() == 0);
         let unavailable: Vec<String> =
             candidates.take_unavailable().iter().map(|proxy| proxy.address().to_string()).collect();
         assert_eq!(unavailable, ["a:1"]);

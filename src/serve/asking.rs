@@ -224,7 +224,7 @@ impl<K: Kernel> Tunnel<K> {
     fn dial_next_relay_proxy(&mut self, tools: &mut Tools<K>) -> Fate {
         let now = tools.kernel.now();
         let Some(asking) = &mut self.asking else { return Fate::Rest };
-        let Some(proxy) = asking.candidates.next().map(Arc::clone) else {
+        let Some(proxy) = asking.candidates.advance().map(Arc::clone) else {
             let refusal = asking.candidates.refusal();
             return self.tell(Input::DialFailed(refusal), tools);
         };

@@ -13,7 +13,7 @@ use super::listeners::{Changed, Listeners, Prepared};
 use super::orders::{Order, Rules};
 use super::panics;
 use super::roster::Roster;
-use super::start::{Fault, Reread, Start, StartError, check_relay_proxies, check_sources};
+use super::start::{self, Fault, Reread, Start, StartError};
 use super::supervisor::{self, Request};
 use crate::config::changes;
 use crate::config::schema::Config;
@@ -96,8 +96,7 @@ impl Gateway {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
-        check_sources(&config)?;
-        check_relay_proxies(&config, &config.listen)?;
+        start::check_addresses(&config, &config.listen)?;
         let inherited = sys::inherited_listeners();
         let inherits = !inherited.is_empty();
         let accepting = if inherits { Accepting::ByOne } else { accepting };
@@ -265,8 +264,7 @@ impl Gateway {
             config.listen.clone_from(&self.config.listen);
         }
         let wanted = if self.inherits { self.listeners.addresses() } else { config.listen.clone() };
-        check_sources(&config).map_err(|error| vec![Fault::of(&error)])?;
-        check_relay_proxies(&config, &wanted).map_err(|error| vec![Fault::of(&error)])?;
+        start::check_addresses(&config, &wanted).map_err(|error| vec![Fault::of(&error)])?;
         let prepared = self
             .listeners
             .prepare(&wanted, keepalive(&config))

@@ -99,35 +99,25 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Whether no relay proxy that is given by its address is one of those `listening`. One that is given
-/// by a name is found out when it is dialled.
+/// Whether the addresses to dial from are of this machine, and no relay proxy is one of those
+/// `listening` here.
 ///
 /// # Errors
-/// The first that is.
-pub(super) fn check_relay_proxies(
-    config: &Config,
-    listening: &[SocketAddr],
-) -> Result<(), StartError> {
-    for relay_proxy in &config.relay_proxy.addresses {
-        let Host::Address(ip) = relay_proxy.host else { continue };
-        let address = SocketAddr::new(ip, relay_proxy.port);
-        let own = listening.iter().any(|&own| sockets::reaches(address, own));
-        if own && sockets::is_own_address(ip) {
-            return Err(StartError::Loop(address));
-        }
-    }
-    Ok(())
-}
-
-/// Whether every address of `dial.source_addresses` is one of this machine.
-///
-/// # Errors
-/// The first that is not.
-pub(super) fn check_sources(config: &Config) -> Result<(), StartError> {
+/// The first that is wrong.
+pub(super) fn check_addresses(config: &Config, listening: &[SocketAddr]) -> Result<(), StartError> {
     for &source in &config.source_addresses {
         // Port 0: any; the socket is closed at once.
         std::net::UdpSocket::bind((source, 0))
             .map_err(|error| StartError::Source(source, error))?;
+    }
+    for relay_proxy in &config.relay_proxy.addresses {
+        // A name that leads back here is found out when it is dialled.
+        let Host::Address(ip) = relay_proxy.host else { continue };
+        let address = SocketAddr::new(ip, relay_proxy.port);
+        let is_reached = listening.iter().any(|&own| sockets::reaches(address, own));
+        if is_reached && sockets::is_own_address(ip) {
+            return Err(StartError::Loop(address));
+        }
     }
     Ok(())
 }

@@ -17,6 +17,14 @@ pub fn between(old: &Config, new: &Config) -> Vec<String> {
     };
     note("listen", old.listen != new.listen);
     note("carrier", old.carrier != new.carrier);
+    let (old_relay, new_relay) = (&old.relay_proxy, &new.relay_proxy);
+    note("relay_proxy.addresses", old_relay.addresses != new_relay.addresses);
+    note("relay_proxy.direct", old_relay.direct != new_relay.direct);
+    note("relay_proxy.username", old_relay.username != new_relay.username);
+    // The name is part of it.
+    let same_user = old_relay.username == new_relay.username;
+    let same_password = old_relay.authorization == new_relay.authorization;
+    note("relay_proxy.password", same_user && !same_password);
     note("dial.source_addresses", old.source_addresses != new.source_addresses);
     note("allow.addresses", old.addresses != new.addresses);
     note("allow.clients", old.clients != new.clients);

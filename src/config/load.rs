@@ -16,6 +16,7 @@ use super::keys::{Key, Kind};
 use super::networks;
 use super::place::{self, Place};
 use super::problem::{Problem, Problems};
+use super::relay_proxy::{self, Home};
 use super::schema::{CarrierChoice, Config, LIMITS, WORKERS_MAX};
 use super::section::Section;
 
@@ -60,6 +61,12 @@ pub fn text(place: &Place) -> Result<Text, Vec<Problem>> {
 /// # Errors
 /// Everything that is wrong with it; at least one problem, in the order of the file.
 pub fn parse(bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into);
+    parse_at(bytes, &Home { file, credentials })
+}
+
+pub(super) fn parse_at(bytes: &[u8], home: &Home<'_>) -> Result<Config, Vec<Problem>> {
+    let file = home.file;
     let text = place::text(bytes, file).map_err(|problem| vec![problem])?;
     let mut problems = Problems::new();
     let document = match Document::parse(text) {
@@ -69,19 +76,24 @@ pub fn parse(bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
             return Err(problems.locate(file, text));
         }
     };
-    let (mut config, _) = config(Section::top(document.as_table()), &mut problems);
+    let (mut config, _) = config(Section::top(document.as_table()), home, &mut problems);
     config.is_blank = document.as_table().is_empty();
     if problems.is_empty() { Ok(config) } else { Err(problems.locate(file, text)) }
 }
 
 /// Every key that a configuration may have, in the order of the sections.
 pub fn keys() -> Vec<Key> {
-    let (_, keys) = config(Section::top(&Table::new()), &mut Problems::new());
+    let home = Home { file: Path::new(""), credentials: None };
+    let (_, keys) = config(Section::top(&Table::new()), &home, &mut Problems::new());
     keys.into_iter().filter(|key| key.kind != Kind::Section).collect()
 }
 
 /// The configuration, and the keys that were asked for.
-fn config(mut top: Section<'_>, problems: &mut Problems) -> (Config, Vec<Key>) {
+fn config(
+    mut top: Section<'_>,
+    home: &Home<'_>,
+    problems: &mut Problems,
+) -> (Config, Vec<Key>) {
     let mut config = Config::default();
     if let Some(listen) = top.list("listen", networks::listen, problems) {
         if listen.value.is_empty() {
@@ -97,10 +109,6 @@ fn config(mut top: Section<'_>, problems: &mut Problems) -> (Config, Vec<Key>) {
         config.carrier = carrier;
     }
     let mut relay_proxy = top.section("relay_proxy", problems);
-    drop(relay_proxy.list("addresses", |text| Ok(text.to_owned()), problems));
-    for key in ["username", "password_file", "password"] {
-        drop(relay_proxy.string(key, problems));
-    }
     let mut allow = top.section("allow", problems);
     drop(allow.list("client_certificates", |text| Ok(text.to_owned()), problems));
     let mut dial = top.section("dial", problems);
@@ -109,6 +117,7 @@ fn config(mut top: Section<'_>, problems: &mut Problems) -> (Config, Vec<Key>) {
     let mut limits = top.section("limits", problems);
     let mut events = top.section("events", problems);
     let mut admin = top.section("admin", problems);
+    config.relay_proxy = relay_proxy::read(&mut relay_proxy, home, problems);
     read_allow(&mut allow, &mut config, problems);
     if let Some(sources) = dial.list("source_addresses", networks::source, problems) {
         config.source_addresses = sources.value;
@@ -218,6 +227,11 @@ mod tests {
         listen = ["127.0.0.1:0", "[::1]:8080", "[::1]:8080"]
         workers = 3
         carrier = "copy"
+        [relay_proxy]
+        addresses = ["http://proxy.example.com:8080", "http://[::1]"]
+        direct = ["*.near.example.com"]
+        username = "user1"
+        password = "open sesame"
         [allow]
         hosts = ["www.test.com", "*.ods.example.com", "intranet.example.com:8443"]
         addresses = ["127.0.0.0/8", "fd00::1"]
@@ -237,6 +251,7 @@ mod tests {
         head_ms = 1
         resolve_ms = 2
         dial_ms = 3
+        relay_proxy_ms = 9
         hello_bytes = 1_048_576
         hello_ms = 4
         idle_ms = 2073600000
@@ -267,6 +282,12 @@ mod tests {
         assert_eq!(listen, ["127.0.0.1:0", "[::1]:8080"]);
         assert!(!config.listen_is_default && !config.match_server_name);
         assert_eq!((config.workers, config.carrier), (3, CarrierChoice::Copy));
+        let relay_proxies: Vec<String> =
+            config.relay_proxy.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(relay_proxies, ["proxy.example.com:8080", "[::1]:80"]);
+        assert_eq!(config.relay_proxy.direct.len(), 1);
+        assert_eq!(config.relay_proxy.username.as_deref(), Some("user1"));
+        assert!(config.relay_proxy.authorization.is_some());
         assert_eq!(config.hosts.len(), 3);
         let target = Target::parse(b"a.ods.example.com:443").unwrap();
         assert!(matches!(config.hosts.judge(&target), HostVerdict::Allowed(_)));
@@ -282,7 +303,7 @@ mod tests {
         assert_eq!(
             limits,
             "Limits { sessions: 0, sessions_per_client: 7, head_bytes: 64, head_ms: 1, \
-             resolve_ms: 2, dial_ms: 3, hello_bytes: 1048576, hello_ms: 4, idle_ms: 2073600000, \
+             resolve_ms: 2, dial_ms: 3, relay_proxy_ms: 9, hello_bytes: 1048576, hello_ms: 4, idle_ms: 2073600000, \
              half_closed_ms: 0, session_ms: 5, keepalive_s: 32767, drain_ms: 0, \
              drain_notice_ms: 6 }"
         );

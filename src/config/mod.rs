@@ -9,5 +9,6 @@ pub mod load;
 pub(crate) mod networks;
 pub mod place;
 pub mod problem;
+pub mod relay_proxy;
 pub mod schema;
 mod section;

@@ -84,7 +84,7 @@ pub(super) fn text<'a>(bytes: &'a [u8], file: &Path) -> Result<&'a str, Problem>
         }
     };
     let (line, column) = position(text, text.len());
-    Err(Problem { file: file.to_owned(), line, column, message: wrong.to_owned() })
+    Err(Problem { line, column, ..Problem::of_file(file, wrong) })
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use crate::logic::limits::Limits;
 use crate::observe::settings::{EventSettings, Format};
 use crate::proto::tls::Version;
 
+use super::relay_proxy::RelayProxySettings;
+
 /// The port of the original gateway.
 const DEFAULT_PORT: u16 = 8080;
 /// The port of the admin listener: none that a service of the same machine is known for.
@@ -31,6 +33,8 @@ pub struct Config {
     pub workers: usize,
     /// How tunnels move bytes.
     pub carrier: CarrierChoice,
+    /// Through whom targets are reached. Nobody: directly.
+    pub relay_proxy: RelayProxySettings,
     /// Addresses to dial from, each with ephemeral ports of its own. Empty = the system's choice.
     pub source_addresses: Vec<IpAddr>,
     /// Hosts that may be reached. None: a gateway that nobody configured opens nothing.
@@ -112,6 +116,7 @@ impl Default for Config {
             listen_is_default: true,
             workers: 0,
             carrier: CarrierChoice::default(),
+            relay_proxy: RelayProxySettings::default(),
             source_addresses: Vec::new(),
             hosts: Hosts::default(),
             addresses: Addresses::new(Vec::new()),
@@ -149,7 +154,7 @@ const TIME_MS_MAX: u64 = 24 * 24 * 3_600 * 1_000;
 const KEEPALIVE_S_MAX: u64 = 32_767;
 
 /// Every limit; what each is for is told where `Limits` is.
-pub const LIMITS: [Limit; 14] = [
+pub const LIMITS: [Limit; 15] = [
     size("sessions", 0, SESSIONS_MAX, |limits, value| limits.sessions = value as usize),
     size("sessions_per_client", 0, SESSIONS_MAX, |limits, value| {
         limits.sessions_per_client = value as usize;
@@ -160,6 +165,7 @@ pub const LIMITS: [Limit; 14] = [
     time("head_ms", 1, |limits, value| limits.head_ms = value),
     time("resolve_ms", 1, |limits, value| limits.resolve_ms = value),
     time("dial_ms", 1, |limits, value| limits.dial_ms = value),
+    time("relay_proxy_ms", 1, |limits, value| limits.relay_proxy_ms = value),
     time("hello_ms", 1, |limits, value| limits.hello_ms = value),
     time("idle_ms", 0, |limits, value| limits.idle_ms = value),
     time("half_closed_ms", 0, |limits, value| limits.half_closed_ms = value),

@@ -66,7 +66,12 @@ pub const fn rule(reason: Reason) -> Rule {
         | Reason::ResolveTimeout
         | Reason::DialFailed
         | Reason::DialTimeout
-        | Reason::NoSourcePort => (403, Error, true, false),
+        | Reason::NoSourcePort
+        | Reason::RelayProxyUnreachable
+        | Reason::RelayProxyRefused
+        | Reason::RelayProxyRefusedCredentials
+        | Reason::RelayProxyBadReply
+        | Reason::RelayProxyTimeout => (403, Error, true, false),
         Reason::TooManySessions | Reason::TooManySessionsOfClient | Reason::ResolverBusy => {
             (400, Warning, true, false)
         }
@@ -86,10 +91,12 @@ pub const fn rule(reason: Reason) -> Rule {
         | Reason::LimitsKnown
         | Reason::NothingAllowed
         | Reason::Reloaded
+        | Reason::RelayProxyReached
+        | Reason::RelayProxyLost
         | Reason::DrainStarted => (100, Info, false, false),
         Reason::Started => (101, Info, false, false),
         Reason::Stopped => (102, Info, false, false),
-        Reason::ConfigurationInvalid => (401, Error, true, false),
+        Reason::ConfigurationInvalid | Reason::SecretReadable => (401, Error, true, false),
         Reason::SessionPanicked
         | Reason::EventsLost
         | Reason::DescriptorsExhausted
@@ -113,8 +120,13 @@ pub const fn status(reason: Reason) -> u16 {
         | Reason::AddressNotAllowed
         | Reason::ClientNotAllowed
         | Reason::Loop => 403,
-        Reason::ResolveFailed | Reason::DialFailed => 502,
-        Reason::ResolveTimeout | Reason::DialTimeout => 504,
+        Reason::ResolveFailed
+        | Reason::DialFailed
+        | Reason::RelayProxyUnreachable
+        | Reason::RelayProxyRefused
+        | Reason::RelayProxyRefusedCredentials
+        | Reason::RelayProxyBadReply => 502,
+        Reason::ResolveTimeout | Reason::DialTimeout | Reason::RelayProxyTimeout => 504,
         Reason::NoSourcePort
         | Reason::TooManySessions
         | Reason::TooManySessionsOfClient
@@ -295,6 +307,11 @@ mod tests {
         ("dial_failed", 403, "error", 502, "e"),
         ("dial_timeout", 403, "error", 504, "e"),
         ("no_source_port", 403, "error", 503, "e"),
+        ("relay_proxy_unreachable", 403, "error", 502, "e"),
+        ("relay_proxy_refused", 403, "error", 502, "e"),
+        ("relay_proxy_refused_credentials", 403, "error", 502, "e"),
+        ("relay_proxy_bad_reply", 403, "error", 502, "e"),
+        ("relay_proxy_timeout", 403, "error", 504, "e"),
         ("too_many_sessions", 400, "warning", 503, "e"),
         ("too_many_sessions_of_client", 400, "warning", 503, "e"),
         ("resolver_busy", 400, "warning", 503, "e"),
@@ -316,10 +333,13 @@ mod tests {
         ("limits", 100, "info", 500, ""),
         ("nothing_allowed", 100, "info", 500, ""),
         ("reloaded", 100, "info", 500, ""),
+        ("relay_proxy_reached", 100, "info", 500, ""),
+        ("relay_proxy_lost", 100, "info", 500, ""),
         ("drain_started", 100, "info", 500, ""),
         ("started", 101, "info", 500, ""),
         ("stopped", 102, "info", 500, ""),
         ("configuration_invalid", 401, "error", 500, "e"),
+        ("secret_readable", 401, "error", 500, "e"),
         ("session_panicked", 400, "error", 500, "e"),
         ("events_lost", 400, "error", 500, "e"),
         ("descriptors_exhausted", 400, "error", 500, "e"),

@@ -18,6 +18,7 @@ pub(super) fn text(counters: &Counters, gauges: &Gauges, inside: &dyn Inside) ->
     of_sessions(&mut page, counters);
     of_process(&mut page, gauges, inside);
     of_configuration(&mut page, &gauges.configuration());
+    of_relay_proxies(&mut page, gauges, inside);
     of_workers(&mut page, gauges);
     for timing in Timing::ALL {
         of_timing(&mut page, timing, gauges);
@@ -114,6 +115,32 @@ fn of_configuration(page: &mut Page, configuration: &Configuration) {
         "Configurations that were read and refused.",
         configuration.refused_total,
     );
+}
+
+fn of_relay_proxies(page: &mut Page, gauges: &Gauges, inside: &dyn Inside) {
+    let relay_proxies = gauges.relay_proxies();
+    if relay_proxies.is_empty() {
+        return;
+    }
+    let now = inside.now();
+    page.about(
+        "sluice_relay_proxy_up",
+        "gauge",
+        "Whether the relay proxy works, or has not been needed yet.",
+    );
+    for proxy in &relay_proxies {
+        let up = u8::from(proxy.fares(now).lost.is_none());
+        page.labelled("sluice_relay_proxy_up", "address", proxy.address(), up);
+    }
+    page.about(
+        "sluice_relay_proxy_failures_total",
+        "counter",
+        "Sessions that the relay proxy failed: not reached, silent, or unavailable.",
+    );
+    for proxy in &relay_proxies {
+        let failures = proxy.fares(now).failures;
+        page.labelled("sluice_relay_proxy_failures_total", "address", proxy.address(), failures);
+    }
 }
 
 fn of_workers(page: &mut Page, gauges: &Gauges) {

@@ -14,6 +14,7 @@ use super::worker::{Identity, Worker};
 use crate::config::schema::{CarrierChoice, Config};
 use crate::logic::policy::{Policy, TlsRules};
 use crate::logic::reason::Reason;
+use crate::logic::relay_proxies::RelayRules;
 use crate::net::mailbox::Mailbox;
 use crate::net::pools::Pools;
 use crate::net::resolver::Resolver;
@@ -42,15 +43,13 @@ pub(super) struct Hand {
 /// # Errors
 /// Where the system gives no poll or no thread.
 pub(super) fn start_workers(
-    config: &Config,
-    listeners: &Listeners,
+    rules: &Rules,
     count: usize,
     sessions_max: usize,
     resolver: &Arc<Resolver>,
     events: &Events,
     counters: &Arc<Counters>,
 ) -> Result<Vec<Hand>, StartError> {
-    let rules = rules_of(config, listeners, count);
     let start_s = wall().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs());
     let mut workers = Vec::with_capacity(count);
     for index in 0..count {
@@ -82,10 +81,15 @@ pub(super) fn start_workers(
 }
 
 /// What the workers go by in this configuration.
-pub(super) fn rules_of(config: &Config, listeners: &Listeners, workers: usize) -> Rules {
+pub(super) fn rules_of(
+    config: &Config,
+    listeners: &Listeners,
+    workers: usize,
+    relay: RelayRules,
+) -> Rules {
     let splices = sys::SPLICES && config.carrier != CarrierChoice::Copy;
     Rules {
-        policy: Arc::new(policy_of(config)),
+        policy: Arc::new(policy_of(config, relay)),
         sources: config.source_addresses.clone(),
         own: listeners.addresses(),
         keepalive: keepalive(config),
@@ -120,12 +124,13 @@ pub(super) fn told_limits(config: &Config, events: &Events) -> usize {
     fitting.map_or(0, |fitting| usize::try_from(fitting).unwrap_or(usize::MAX))
 }
 
-fn policy_of(config: &Config) -> Policy {
+fn policy_of(config: &Config, relay: RelayRules) -> Policy {
     Policy {
         hosts: config.hosts.clone(),
         addresses: config.addresses.clone(),
         clients: config.clients.clone(),
         balancers: config.balancers.clone(),
+        relay,
         tls: TlsRules {
             min_version: config.min_version,
             match_server_name: config.match_server_name,

@@ -118,6 +118,6 @@ fn drain(gateway: &mut Gateway, inbox: &Receiver<Request>) {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a thread of its own, outside every worker's turn")]
-fn clock() -> Instant {
+pub(super) fn clock() -> Instant {
     Instant::now()
 }

@@ -8,6 +8,7 @@ use crate::logic::ending::Ending;
 use crate::logic::reason::Reason;
 use crate::net::kernel::Kernel;
 use crate::net::pools::Pools;
+use crate::net::sockets;
 use crate::observe::counters::Counters;
 use crate::observe::events::{Event, rule};
 use crate::observe::gauges::{Held, WorkerGauges};
@@ -88,10 +89,7 @@ impl<K: Kernel> Tools<K> {
 
     /// Whether a connection to `address` would come back to this gateway.
     pub fn is_own(&mut self, address: SocketAddr) -> bool {
-        let listens = |own: &SocketAddr| {
-            let here = own.ip() == address.ip() || own.ip().is_unspecified();
-            own.port() == address.port() && here
-        };
+        let listens = |&own: &SocketAddr| sockets::reaches(address, own);
         self.own.iter().any(listens) && self.kernel.is_own_address(address.ip())
     }
 

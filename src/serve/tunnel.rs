@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::asking::Asking;
 use super::dialling::Dialling;
 use super::farewell::Farewell;
 use super::parting::Parting;
@@ -42,6 +43,7 @@ pub struct Tunnel<K: Kernel> {
     /// When it began to wait for a name, or to dial.
     pub(super) step_at: Instant,
     pub(super) dialling: Option<Box<Dialling<K>>>,
+    pub(super) asking: Option<Box<Asking>>,
     pub(super) farewell: Option<Box<Farewell>>,
     pub(super) parting: Option<Box<Parting>>,
     pub(super) head_was_whole: bool,
@@ -77,6 +79,7 @@ impl<K: Kernel> Tunnel<K> {
             asked_at: now,
             step_at: now,
             dialling: None,
+            asking: None,
             farewell: None,
             parting: None,
             head_was_whole: false,
@@ -100,6 +103,12 @@ impl<K: Kernel> Tunnel<K> {
         }
         if ready.writable {
             sink.sink_is_ready();
+        }
+        if let Some(asking) = &mut self.asking
+            && ready.token.lane() != Token::CLIENT_LANE
+            && ready.writable
+        {
+            asking.writable();
         }
         if let Some(farewell) = &mut self.farewell
             && ready.token.lane() == Token::CLIENT_LANE
@@ -136,6 +145,7 @@ impl<K: Kernel> Tunnel<K> {
             Stage::AwaitHead => self.read_head(tools),
             Stage::AwaitAddress => Fate::Rest,
             Stage::AwaitDial => self.dial(tools),
+            Stage::AwaitRelayProxy => self.hear_relay_proxy(tools),
             Stage::AwaitHello | Stage::AwaitServerHello | Stage::Tunnel => self.relay(tools),
             Stage::Refusing => self.say_farewell(tools),
         }
@@ -157,6 +167,9 @@ impl<K: Kernel> Tunnel<K> {
                 return self.tell(Input::Resolved(Ok(&addresses)), tools);
             }
         }
+        if self.relay_proxy_until().is_some_and(|until| now >= until) {
+            return self.relay_proxy_is_late(tools);
+        }
         if self.session.stage() == Stage::AwaitDial {
             let fate = self.dial(tools);
             if fate != Fate::Rest || self.session.stage() != Stage::AwaitDial {
@@ -166,12 +179,16 @@ impl<K: Kernel> Tunnel<K> {
         self.tell(Input::Deadline, tools)
     }
 
-    /// The answer to this session's question for a name.
+    /// The answer to this session's question for a name, which was asked with `token`.
     pub fn resolved(
         &mut self,
+        token: Token,
         answer: Result<Arc<[IpAddr]>, LookupError>,
         tools: &mut Tools<K>,
     ) -> Fate {
+        if self.asking.is_some() {
+            return self.relay_proxy_resolved(token.lane(), answer, tools);
+        }
         if std::mem::take(&mut self.asks_for_name) {
             tools.time(Timing::Resolve, self.step_at);
         }
@@ -205,10 +222,8 @@ impl<K: Kernel> Tunnel<K> {
             return Some(parting.again_at());
         }
         let attempt = self.dialling.as_ref().and_then(|dialling| dialling.next_at());
-        match (self.session.deadline(), attempt) {
-            (Some(session), Some(attempt)) => Some(session.min(attempt)),
-            (session, attempt) => session.or(attempt),
-        }
+        let relay_proxy = self.relay_proxy_until();
+        [self.session.deadline(), attempt, relay_proxy].into_iter().flatten().min()
     }
 
     /// Gives the session an input and does what it says.
@@ -237,13 +252,22 @@ impl<K: Kernel> Tunnel<K> {
                 self.dialling = Some(Box::new(Dialling::new(&addresses, port, now)));
                 self.dial(tools)
             }
-            Action::OpenTunnel => self.open(tools),
+            Action::DialRelayProxy { early_at } => {
+                self.connect_received(&given[early_at..], tools);
+                self.dial_relay_proxies(tools)
+            }
+            Action::AskRelayProxy => self.ask_relay_proxy(tools),
+            Action::TryNextRelayProxy(refusal) => self.try_next_relay_proxy(refusal, tools),
+            Action::OpenTunnel { early_at } => self.open(&given[early_at..], tools),
             Action::AnswerHealth => {
                 let answer = reply::health(tools.draining);
                 self.farewell = Some(Box::new(Farewell::new(answer.to_vec())));
                 self.say_farewell(tools)
             }
-            Action::Refuse(refusal) => self.refuse_with(&refusal, tools),
+            Action::Refuse(refusal) => {
+                self.relay_proxy_has_refused(refusal.reason, tools);
+                self.refuse_with(&refusal, tools)
+            }
             Action::End(ending) => self.over(ending, tools),
         }
     }
@@ -256,7 +280,7 @@ impl<K: Kernel> Tunnel<K> {
             _ => (Side::Remote, &self.remote, &self.down.flow),
         };
         let is_unread = match self.session.stage() {
-            Stage::AwaitAddress | Stage::AwaitDial => side == Side::Client,
+            Stage::AwaitAddress | Stage::AwaitDial | Stage::AwaitRelayProxy => side == Side::Client,
             Stage::AwaitServerHello | Stage::Tunnel => flow.has_ended(),
             _ => false,
         };

@@ -159,7 +159,7 @@ impl<K: Kernel> Worker<K> {
                 Mail::Accepted(stream, _) if self.stopping => self.tools.kernel.close(stream),
                 Mail::Accepted(stream, client) => self.begin(stream, client),
                 Mail::Resolved(token, answer) => {
-                    self.with(token, |tunnel, tools| tunnel.resolved(answer, tools));
+                    self.with(token, |tunnel, tools| tunnel.resolved(token, answer, tools));
                 }
                 Mail::Orders => self.obey(),
                 Mail::Stop => self.stop(),

@@ -59,6 +59,14 @@ pub fn open_descriptors() -> Option<u64> {
     listing.map(|listing| (listing.count() as u64).saturating_sub(1))
 }
 
+/// Whether this system tells who can read a file.
+pub const TELLS_READERS: bool = true;
+
+/// Whether others than its owner and its group can read or write a file.
+pub fn is_readable_by_others(metadata: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::mode(metadata) & 0o006 != 0
+}
+
 /// Whether no descriptor, or no memory for one, was to be had.
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];

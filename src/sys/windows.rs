@@ -42,6 +42,16 @@ pub fn open_descriptors() -> Option<u64> {
     None
 }
 
+/// Whether this system tells who can read a file. Here a list of access rights would, that a file inherits
+/// from its folder and that mode bits do not show; the folder of the configuration is to be closed to
+/// others as a whole.
+pub const TELLS_READERS: bool = false;
+
+/// Not told here.
+pub fn is_readable_by_others(_metadata: &std::fs::Metadata) -> bool {
+    false
+}
+
 /// Whether no socket, or no memory for one, was to be had.
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAEMFILE | WSAENOBUFS))

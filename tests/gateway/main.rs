@@ -22,6 +22,7 @@ mod limits;
 mod manager;
 mod reach;
 mod relay;
+mod relay_proxy;
 mod reload;
 mod resets;
 mod tls;

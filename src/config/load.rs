@@ -89,11 +89,7 @@ pub fn keys() -> Vec<Key> {
 }
 
 /// The configuration, and the keys that were asked for.
-fn config(
-    mut top: Section<'_>,
-    home: &Home<'_>,
-    problems: &mut Problems,
-) -> (Config, Vec<Key>) {
+fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Config, Vec<Key>) {
     let mut config = Config::default();
     if let Some(listen) = top.list("listen", networks::listen, problems) {
         if listen.value.is_empty() {

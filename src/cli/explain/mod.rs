@@ -3,5 +3,6 @@
 
 mod dial;
 mod handshake;
+mod relay;
 pub(crate) mod tell;
 mod verdict;

@@ -1,5 +1,6 @@
 //! The command itself: what is found out, line by line.
 
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ use super::super::edit::outcome::{Failure, place};
 use super::super::inspect;
 use super::dial;
 use super::handshake;
+use super::relay;
 use super::verdict::{self, Listed, Refused};
 
 pub(in super::super) const EXAMPLE: &str = "\
@@ -79,6 +81,13 @@ fn explain(
         lines.add("clients", &format!("only from {} (allow.clients)", clients.join(", ")));
     }
     lines.add("host", &format!("allowed by {}", verdict::judge_host(target, config, listed)?));
+    let route = relay::route(target, config, listed);
+    lines.add("route", &route.told);
+    if route.is_relayed && target.host.name().is_some() {
+        lines.add("address", "not resolved here: the relay proxy does that");
+        lines.add("verdict", "allowed");
+        return if dials { through_relay(target, config, lines) } else { Ok(()) };
+    }
     let judged = verdict::addresses(target, config)?;
     let width = judged.iter().map(|judged| judged.address.to_string().len()).max().unwrap_or(0);
     for judged in &judged {
@@ -90,8 +99,29 @@ fn explain(
     if !dials {
         return Ok(());
     }
+    if route.is_relayed {
+        return through_relay(target, config, lines);
+    }
     let (stream, told) = dial::connect(&addresses, target.port, config)?;
     lines.add("dial", &told);
+    shake(stream, target, config, lines)
+}
+
+fn through_relay(target: &Target, config: &Config, lines: &mut Lines) -> Result<(), Refused> {
+    let mut told = Vec::new();
+    let connected = relay::connect(target, config, &mut told);
+    for line in told {
+        lines.add("dial", &line);
+    }
+    shake(connected?, target, config, lines)
+}
+
+fn shake(
+    stream: TcpStream,
+    target: &Target,
+    config: &Config,
+    lines: &mut Lines,
+) -> Result<(), Refused> {
     let failed = |detail| Refused { reason: Reason::DialFailed, detail, hint: None };
     let shaken = handshake::shake(stream, target, config).map_err(|why| {
         // The tunnel stands, and what goes wrong in it is not the gateway's to refuse.

@@ -129,17 +129,21 @@ pub(super) fn dialled(
             )),
         });
     }
-    for address in &allowed {
-        let address = SocketAddr::new(*address, target.port);
-        if config.listen.iter().any(|own| reaches(address, *own)) {
-            return Err(Refused {
-                reason: Reason::Loop,
-                detail: format!("{address} is this gateway itself"),
-                hint: None,
-            });
-        }
+    match own(&allowed, target.port, config) {
+        Some(looped) => Err(looped),
+        None => Ok(allowed),
     }
-    Ok(allowed)
+}
+
+/// The refusal of an address at which this gateway listens itself, if there is one among these.
+pub(super) fn own(addresses: &[IpAddr], port: u16, config: &Config) -> Option<Refused> {
+    let is_own = |address: &SocketAddr| {
+        config.listen.iter().any(|own| sockets::reaches(*address, *own))
+            && sockets::is_own_address(address.ip())
+    };
+    let address = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).find(is_own)?;
+    let detail = format!("{address} is this gateway itself");
+    Some(Refused { reason: Reason::Loop, detail, hint: None })
 }
 
 /// The addresses of a name, asked of the system as the gateway asks.
@@ -221,16 +225,6 @@ fn nearest(target: &Target, config: &Config) -> Option<String> {
     let entries = config.hosts.iter().map(ToString::to_string);
     let nearest = entries.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(&nearest) >= LIKENESS).then_some(nearest)
-}
-
-/// Whether a connection to `address` comes to the listener `own`.
-fn reaches(address: SocketAddr, own: SocketAddr) -> bool {
-    let ip = canonical(address.ip());
-    let is_there = match canonical(own.ip()) {
-        any if any.is_unspecified() => ip.is_ipv4() == any.is_ipv4() || any.is_ipv6(),
-        listening => listening == ip,
-    };
-    address.port() == own.port() && is_there && sockets::is_own_address(ip)
 }
 
 #[cfg(test)]

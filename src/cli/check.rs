@@ -29,7 +29,7 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
             if !problems.is_empty() {
                 return Err(problems);
             }
-            let config = load::parse(&bytes, &place.file)?;
+            let config = load::parse_aside(&bytes, &place.file)?;
             Ok(format!("{file}: no problems; {}", says(&config)))
         }
     });
@@ -53,5 +53,15 @@ fn says(config: &Config) -> String {
         many => format!("{many} hosts are allowed"),
     };
     let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
-    format!("{hosts}; listens on {}", listen.join(", "))
+    let relay_proxy = &config.relay_proxy;
+    let way = match relay_proxy.addresses.len() {
+        0 => "",
+        1 => "; targets are reached through a relay proxy",
+        _ => "; targets are reached through relay proxies",
+    };
+    let credential = match (&relay_proxy.username, &relay_proxy.authorization) {
+        (Some(_), None) => ", whose password systemd has to hand over",
+        _ => "",
+    };
+    format!("{hosts}; listens on {}{way}{credential}", listen.join(", "))
 }

@@ -11,7 +11,7 @@ use super::problem::{Problem, Problems};
 
 /// Everything that is wrong with `bytes`, which `file` is said to hold, in the order of the file.
 pub fn problems(bytes: &[u8], file: &Path) -> Vec<Problem> {
-    match load::parse(bytes, file) {
+    match load::parse_aside(bytes, file) {
         Ok(_) => place::text(bytes, file).map_or_else(
             |problem| vec![problem],
             |text| ports_of_the_system(text).locate(file, text),

@@ -34,9 +34,21 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with the file.
 pub fn read(place: &Place) -> Result<Loaded, Vec<Problem>> {
+    read_for(true, place)
+}
+
+/// As [`read`], for a program that is not the gateway.
+///
+/// # Errors
+/// As [`read`], but for credentials that the service manager hands to the gateway alone.
+pub fn read_aside(place: &Place) -> Result<Loaded, Vec<Problem>> {
+    read_for(false, place)
+}
+
+fn read_for(is_gateway: bool, place: &Place) -> Result<Loaded, Vec<Problem>> {
     match place.read() {
         Ok(Some(bytes)) => {
-            let config = parse(&bytes, &place.file)?;
+            let config = parse_for(is_gateway, &bytes, &place.file)?;
             Ok(Loaded { config, is_from_file: true })
         }
         Ok(None) => Ok(Loaded { config: Config::default(), is_from_file: false }),
@@ -51,7 +63,7 @@ pub fn read(place: &Place) -> Result<Loaded, Vec<Problem>> {
 /// Everything that is wrong with the file.
 pub fn text(place: &Place) -> Result<Text, Vec<Problem>> {
     let bytes = place.read().map_err(|problem| vec![problem])?.unwrap_or_default();
-    parse(&bytes, &place.file)?;
+    parse_aside(&bytes, &place.file)?;
     let text = place::text(&bytes, &place.file).map_err(|problem| vec![problem])?;
     Ok(Text::new(text.trim_start_matches('\u{feff}')))
 }
@@ -61,8 +73,20 @@ pub fn text(place: &Place) -> Result<Text, Vec<Problem>> {
 /// # Errors
 /// Everything that is wrong with it; at least one problem, in the order of the file.
 pub fn parse(bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
+    parse_for(true, bytes, file)
+}
+
+fn parse_for(is_gateway: bool, bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into);
-    parse_at(bytes, &Home { file, credentials })
+    parse_at(bytes, &Home { file, credentials, is_gateway })
+}
+
+/// As [`parse`], for a program that is not the gateway.
+///
+/// # Errors
+/// As [`parse`], but for credentials that the service manager hands to the gateway alone.
+pub fn parse_aside(bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
+    parse_for(false, bytes, file)
 }
 
 pub(super) fn parse_at(bytes: &[u8], home: &Home<'_>) -> Result<Config, Vec<Problem>> {
@@ -83,7 +107,7 @@ pub(super) fn parse_at(bytes: &[u8], home: &Home<'_>) -> Result<Config, Vec<Prob
 
 /// Every key that a configuration may have, in the order of the sections.
 pub fn keys() -> Vec<Key> {
-    let home = Home { file: Path::new(""), credentials: None };
+    let home = Home { file: Path::new(""), credentials: None, is_gateway: false };
     let (_, keys) = config(Section::top(&Table::new()), &home, &mut Problems::new());
     keys.into_iter().filter(|key| key.kind != Kind::Section).collect()
 }

@@ -52,6 +52,8 @@ pub(super) struct Home<'a> {
     pub(super) file: &'a Path,
     /// Where systemd puts credentials.
     pub(super) credentials: Option<PathBuf>,
+    /// The gateway itself reads. To anyone else systemd hands nothing over, so that nothing is missing.
+    pub(super) is_gateway: bool,
 }
 
 pub(super) fn read(
@@ -135,6 +137,9 @@ fn find_password(
             let username = username?;
             let credential = home.credentials.as_ref().map(|folder| folder.join(CREDENTIAL));
             let Some(credential) = credential.filter(|credential| credential.exists()) else {
+                if !home.is_gateway {
+                    return None;
+                }
                 let message = format!(
                     "{}: there is no password: set relay_proxy.password_file, or hand over the \
                      systemd credential {CREDENTIAL}",
@@ -432,11 +437,17 @@ mod tests {
         let text = "[relay_proxy]\nusername = \"Aladdin\"\n";
         let file = saved.0.join("sluice.toml");
         let read = |credentials: Option<PathBuf>| {
-            super::super::load::parse_at(text.as_bytes(), &Home { file: &file, credentials })
+            super::super::load::parse_at(
+                text.as_bytes(),
+                &Home { file: &file, credentials, is_gateway: true },
+            )
         };
         let config = read(Some(saved.0.clone())).unwrap();
         let value = Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert_eq!(revealed(&config.relay_proxy), value);
         assert!(read(None).is_err() && read(Some(saved.0.join("none"))).is_err());
+        let others = Home { file: &file, credentials: None, is_gateway: false };
+        let config = super::super::load::parse_at(text.as_bytes(), &others).unwrap();
+        assert_eq!(config.relay_proxy.username.as_deref(), Some("Aladdin"));
     }
 }

@@ -143,6 +143,18 @@ pub fn keep_owner(new: &File, old: &File) -> io::Result<()> {
     })
 }
 
+/// Gives `new` the owner and group of `old`, and lets the group read it where `old` is for owner and
+/// group alone: that group is who was meant. Nobody else can read it.
+///
+/// # Errors
+/// As fchown(2) and fchmod(2).
+pub fn keep_readers(new: &File, old: &File) -> io::Result<()> {
+    keep_owner(new, old)?;
+    let mode = old.metadata()?.permissions().mode();
+    let group = if mode & 0o007 == 0 { mode & 0o040 } else { 0 };
+    new.set_permissions(Permissions::from_mode(0o600 | group))
+}
+
 /// Gives `new` the owner, group, mode and, where the system has them, the access list and labels of
 /// `old`.
 ///

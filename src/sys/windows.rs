@@ -127,6 +127,14 @@ pub fn keep_owner(_new: &File, _old: &File) -> io::Result<()> {
 ///
 /// # Errors
 /// None.
+pub fn keep_readers(new: &File, old: &File) -> io::Result<()> {
+    keep_owner(new, old)
+}
+
+/// As [`keep_owner`].
+///
+/// # Errors
+/// None.
 pub fn keep_access(new: &File, old: &File) -> io::Result<()> {
     keep_owner(new, old)
 }

@@ -1,14 +1,17 @@
 //! `explain`, with and without `--dial`.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::support::deadline::PATIENCE;
 
 use super::program::{Site, run};
 
@@ -135,10 +138,106 @@ fn a_dial_that_fails_tells_why() {
          \"127.0.0.1:{no_tls_port}\"]\nallow.addresses = [\"127.0.0.1\"]\nlimits.hello_ms = 300\n"
     ));
     for (port, words) in [
-        (closed, ["refused: 502 dial_failed (event 403)", "refused"]),
+        (closed, ["dial         fails: 502 dial_failed (event 403)", "refused"]),
         (silent_port, ["the handshake fails", "no answer within 300 ms"]),
         (no_tls_port, ["the handshake fails", ""]),
     ] {
         site.expect(&format!("explain 127.0.0.1:{port} --dial"), 1, &words);
     }
+}
+
+/// A relay proxy that answers each CONNECT so, once it has read its head; gives the heads.
+fn relay_proxy(answer: &'static str) -> (SocketAddr, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, heads) = channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read(&mut byte).unwrap_or(0) == 0 {
+                    break;
+                }
+                head.push(byte[0]);
+            }
+            let _ = sender.send(String::from_utf8_lossy(&head).into_owned());
+            if answer.is_empty() {
+                // Says nothing, and keeps the connection until the client gives up.
+                let _ = stream.read(&mut [0]);
+            }
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    (address, heads)
+}
+
+#[test]
+fn a_relay_proxy_is_asked_as_the_gateway_asks() {
+    const SECRET: &str = "hunter2";
+    const BASE64: &str = "dTpodW50ZXIy";
+    let rows = [
+        (
+            "HTTP/1.1 407 Who are you\r\n\r\n",
+            "502 relay_proxy_refused_credentials",
+            "answered 407 Who are you",
+        ),
+        ("HTTP/1.1 403 No\r\n\r\n", "502 relay_proxy_refused (event 403)", "answered 403 No"),
+        ("ICY 200 OK\r\n\r\n", "502 relay_proxy_bad_reply", "dial"),
+        ("", "504 relay_proxy_timeout", "no answer within 300 ms"),
+        ("HTTP/1.1 200 OK\r\n\r\n", "the handshake fails", "answered 200 OK in"),
+    ];
+    for (answer, outcome, words) in rows {
+        let (address, heads) = relay_proxy(answer);
+        let site = Site::new(&format!(
+            "allow.hosts = [\"www.test.com\", \"near.test.com\", \"10.0.0.1\"]\nlimits.relay_proxy_ms = 300\n\
+             limits.hello_ms = 300\nrelay_proxy.direct = [\"near.test.com\"]\n"
+        ));
+        let set = [
+            "relay-proxy",
+            "set",
+            &format!("http://{address}"),
+            "--username",
+            "u",
+            "--password-stdin",
+        ];
+        site.words(&set, SECRET).expect("set", 0, &[], site.folder.path());
+        let route = format!("route        through http://{address}, with the credentials of u");
+        site.expect("explain www.test.com", 0, &[&route, "the relay proxy does that", "allowed"]);
+        let ran = site.expect("explain www.test.com --dial", 1, &[outcome, words]);
+        assert!(!format!("{ran:?}").contains(SECRET) && !format!("{ran:?}").contains(BASE64));
+        let head = heads.recv_timeout(PATIENCE).unwrap();
+        assert!(head.starts_with("CONNECT www.test.com:443 HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains(&format!("Proxy-Authorization: Basic {BASE64}\r\n")), "{head}");
+        let direct =
+            "route        direct, by near.test.com in relay_proxy.direct (/sluice.toml:4:23)";
+        site.run("explain near.test.com").expect(
+            "near",
+            1,
+            &[direct, "resolve_"],
+            site.folder.path(),
+        );
+        // An address is judged here, whoever dials it.
+        site.expect("explain 10.0.0.1", 1, &["403 address_not_allowed"]);
+    }
+}
+
+#[test]
+fn the_next_relay_proxy_is_asked_where_one_is_away() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (busy, _busy_heads) = relay_proxy("HTTP/1.1 503 Later\r\n\r\n");
+    let (good, _heads) = relay_proxy("HTTP/1.1 200 OK\r\n\r\n");
+    let site = Site::new(&format!(
+        "allow.hosts = [\"www.test.com\"]\nlimits.hello_ms = 300\n[relay_proxy]\n\
+         addresses = [\"http://{closed}\", \"http://{busy}\", \"http://{good}\"]\n"
+    ));
+    let words = [
+        &format!("dial         http://{closed}: dial_failed"),
+        &format!("dial         http://{busy}: answered 503 Later"),
+        &format!("dial         http://{good}: answered 200 OK"),
+    ];
+    site.expect("explain www.test.com --dial", 1, &words.map(String::as_str));
+    let text = site.text().replace(&format!(", \"http://{good}\""), "");
+    std::fs::write(&site.file, text).unwrap();
+    site.expect("explain www.test.com --dial", 1, &["fails: 502 relay_proxy_refused (event 403)"]);
 }

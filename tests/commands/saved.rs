@@ -32,16 +32,20 @@ fn mode_and_owner_stay() {
 }
 
 #[test]
-fn a_password_belongs_to_the_owner_of_the_configuration() {
-    let site = Site::new(FILE);
-    if is_root() {
-        chown(&site.file, Some(65_534), Some(65_533)).unwrap();
-    }
-    let owner = fs::metadata(&site.file).unwrap().uid();
+fn a_password_is_for_those_whom_the_configuration_is_for() {
     let words = ["relay-proxy", "set", "http://p.example:1", "--username", "u", "--password-stdin"];
-    site.words(&words, "secret").expect("set", 0, &[], site.folder.path());
-    let secret = fs::metadata(site.folder.path().join("relay-password")).unwrap();
-    assert_eq!((secret.uid(), secret.mode() & 0o777), (owner, 0o600));
+    for (mode, expected) in [(0o600, 0o600), (0o640, 0o640), (0o644, 0o600), (0o664, 0o600)] {
+        let site = Site::new(FILE);
+        fs::set_permissions(&site.file, Permissions::from_mode(mode)).unwrap();
+        if is_root() {
+            chown(&site.file, Some(65_534), Some(65_533)).unwrap();
+        }
+        let owner = fs::metadata(&site.file).unwrap();
+        site.words(&words, "secret").expect("set", 0, &[], site.folder.path());
+        let secret = fs::metadata(site.folder.path().join("relay-password")).unwrap();
+        assert_eq!((secret.uid(), secret.gid()), (owner.uid(), owner.gid()));
+        assert_eq!(secret.mode() & 0o777, expected, "{mode:o}");
+    }
 }
 
 #[test]

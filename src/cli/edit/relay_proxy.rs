@@ -27,8 +27,8 @@ Examples:
 --password-stdin
   sluice relay-proxy set \"\"          the same as clear
 
-The password goes into a file beside the configuration, which only the owner of the configuration can
-read; relay_proxy.password_file names it. Without --username the relay proxy gets no credentials, and
+The password goes into a file beside the configuration, for the owner of the configuration, and for its
+group where others cannot read the configuration; relay_proxy.password_file names it. Without --username the relay proxy gets no credentials, and
 those that were set before go, with the file if this command made it.";
 const GET_EXAMPLE: &str = "\
 Example:

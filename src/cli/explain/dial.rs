@@ -12,7 +12,8 @@ use crate::sys;
 
 use super::verdict::Refused;
 
-/// A connection to the first of `addresses` that takes one, and what there is to tell of it.
+/// A connection to the first of `addresses` that takes one, and what there is to tell of it. The time
+/// runs since `started`.
 ///
 /// # Errors
 /// None does within `limits.dial_ms`.
@@ -20,8 +21,8 @@ pub(super) fn connect(
     addresses: &[IpAddr],
     port: u16,
     config: &Config,
+    started: Stopwatch,
 ) -> Result<(TcpStream, String), Refused> {
-    let started = Stopwatch::start();
     let limit = Duration::from_millis(config.limits.dial_ms);
     let mut failures = Vec::new();
     let mut reason = Reason::DialFailed;

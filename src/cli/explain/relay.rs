@@ -59,9 +59,10 @@ pub(super) fn connect(
     config: &Config,
     lines: &mut Vec<String>,
 ) -> Result<TcpStream, Refused> {
+    let started = Stopwatch::start();
     let mut last = None;
     for proxy in &config.relay_proxy.addresses {
-        match ask(proxy, target, config, lines) {
+        match ask(proxy, target, config, started, lines) {
             Ok(stream) => return Ok(stream),
             Err((refused, is_answer)) => {
                 if is_answer {
@@ -85,6 +86,7 @@ fn ask(
     proxy: &Target,
     target: &Target,
     config: &Config,
+    started: Stopwatch,
     lines: &mut Vec<String>,
 ) -> Result<TcpStream, (Refused, bool)> {
     let unreachable = |refused: Refused| {
@@ -100,7 +102,8 @@ fn ask(
     if let Some(looped) = verdict::own(&addresses, proxy.port, config) {
         return Err((looped, true));
     }
-    let (mut stream, told) = dial::connect(&addresses, proxy.port, config).map_err(unreachable)?;
+    let (mut stream, told) =
+        dial::connect(&addresses, proxy.port, config, started).map_err(unreachable)?;
     lines.push(format!("http://{proxy}: {told}"));
     let asked = Stopwatch::start();
     let refused = |reason, detail| Refused { reason, detail, hint: None };

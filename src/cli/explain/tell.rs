@@ -8,13 +8,12 @@ use clap::Args;
 
 use crate::config::load;
 use crate::config::schema::Config;
-use crate::logic::reason::Reason;
 use crate::observe::events::{rule, status};
 use crate::proto::target::Target;
 
 use super::super::edit::outcome::{Failure, place};
 use super::super::inspect;
-use super::dial;
+use super::dial::{self, Stopwatch};
 use super::handshake;
 use super::relay;
 use super::verdict::{self, Listed, Refused};
@@ -44,7 +43,11 @@ pub(in super::super) fn run(file: Option<&Path>, flags: &ExplainFlags) -> ExitCo
     let place = place(file);
     let prepared = verdict::target(&flags.target).map_err(Failure::Usage).and_then(|target| {
         let problems = Failure::Configuration;
-        Ok((target, load::read(&place).map_err(problems)?, load::text(&place).map_err(problems)?))
+        Ok((
+            target,
+            load::read_aside(&place).map_err(problems)?,
+            load::text(&place).map_err(problems)?,
+        ))
     });
     let (target, loaded, text) = match prepared {
         Ok(prepared) => prepared,
@@ -58,12 +61,12 @@ pub(in super::super) fn run(file: Option<&Path>, flags: &ExplainFlags) -> ExitCo
     lines.add("CONNECT", &format!("{target}, {file}"));
     let listed = Listed { text: &text, file: &place.file };
     let explained = explain(&target, &loaded.config, &listed, flags.dial, &mut lines);
-    if let Err(Refused { reason, detail, hint }) = &explained {
-        let (event, status) = (rule(*reason).id, status(*reason));
-        lines.add("verdict", &format!("refused: {status} {reason} (event {event}): {detail}"));
-        if let Some(hint) = hint {
-            lines.add("", hint);
-        }
+    match &explained {
+        Ok(()) => {}
+        Err(Unable::Refused(refused)) => lines.refusal("verdict", "refused", refused),
+        Err(Unable::Dial(refused)) => lines.refusal("dial", "fails", refused),
+        // The tunnel stands, and what goes wrong in it is not the gateway's to refuse.
+        Err(Unable::Handshake(why)) => lines.add("tls", &format!("the handshake fails: {why}")),
     }
     let written = inspect::exit_code(inspect::write(&lines.0));
     if explained.is_ok() { written } else { ExitCode::FAILURE }
@@ -75,7 +78,7 @@ fn explain(
     listed: &Listed<'_>,
     dials: bool,
     lines: &mut Lines,
-) -> Result<(), Refused> {
+) -> Result<(), Unable> {
     if !config.clients.is_empty() {
         let clients: Vec<String> = config.clients.iter().map(ToString::to_string).collect();
         lines.add("clients", &format!("only from {} (allow.clients)", clients.join(", ")));
@@ -102,18 +105,19 @@ fn explain(
     if route.is_relayed {
         return through_relay(target, config, lines);
     }
-    let (stream, told) = dial::connect(&addresses, target.port, config)?;
+    let (stream, told) =
+        dial::connect(&addresses, target.port, config, Stopwatch::start()).map_err(Unable::Dial)?;
     lines.add("dial", &told);
     shake(stream, target, config, lines)
 }
 
-fn through_relay(target: &Target, config: &Config, lines: &mut Lines) -> Result<(), Refused> {
+fn through_relay(target: &Target, config: &Config, lines: &mut Lines) -> Result<(), Unable> {
     let mut told = Vec::new();
     let connected = relay::connect(target, config, &mut told);
     for line in told {
         lines.add("dial", &line);
     }
-    shake(connected?, target, config, lines)
+    shake(connected.map_err(Unable::Dial)?, target, config, lines)
 }
 
 fn shake(
@@ -121,16 +125,28 @@ fn shake(
     target: &Target,
     config: &Config,
     lines: &mut Lines,
-) -> Result<(), Refused> {
-    let failed = |detail| Refused { reason: Reason::DialFailed, detail, hint: None };
-    let shaken = handshake::shake(stream, target, config).map_err(|why| {
-        // The tunnel stands, and what goes wrong in it is not the gateway's to refuse.
-        failed(format!("the tunnel would open, but the handshake fails: {why}"))
-    })?;
+) -> Result<(), Unable> {
+    let shaken = handshake::shake(stream, target, config).map_err(Unable::Handshake)?;
     for (name, told) in shaken.told(config) {
         lines.add(name, &told);
     }
     Ok(())
+}
+
+/// Why a client has no session with the target.
+enum Unable {
+    /// The rules refuse it.
+    Refused(Refused),
+    /// It cannot be reached.
+    Dial(Refused),
+    /// It can be reached, and does not shake hands.
+    Handshake(String),
+}
+
+impl From<Refused> for Unable {
+    fn from(refused: Refused) -> Unable {
+        Unable::Refused(refused)
+    }
 }
 
 /// Lines of a name and what belongs to it.
@@ -138,6 +154,15 @@ fn shake(
 struct Lines(String);
 
 impl Lines {
+    fn refusal(&mut self, name: &str, verb: &str, refused: &Refused) {
+        let Refused { reason, detail, hint } = refused;
+        let (event, status) = (rule(*reason).id, status(*reason));
+        self.add(name, &format!("{verb}: {status} {reason} (event {event}): {detail}"));
+        if let Some(hint) = hint {
+            self.add("", hint);
+        }
+    }
+
     fn add(&mut self, name: &str, text: &str) {
         // Names of certificates and of hosts come from outside.
         let text: String = text.chars().filter(|c| !c.is_control()).collect();

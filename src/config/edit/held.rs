@@ -84,13 +84,15 @@ impl Held {
         write(&self.file, bytes, prepare, is_as_before)
     }
 
-    /// Writes another file, for the owner of this one and nobody else.
+    /// Writes another file, for those whom this one is meant for: its owner, and its group where it
+    /// is for owner and group alone.
     ///
     /// # Errors
     /// There is no such file then, or the one that was there.
     pub(super) fn write_private(&self, file: &Path, bytes: &[u8]) -> Result<(), HoldError> {
         let like = File::open(&self.file).ok();
-        let prepare = |new: &File| like.as_ref().map_or(Ok(()), |like| sys::keep_owner(new, like));
+        let prepare =
+            |new: &File| like.as_ref().map_or(Ok(()), |like| sys::keep_readers(new, like));
         write(file, bytes, prepare, || Ok(true))
     }
 }

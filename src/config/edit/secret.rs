@@ -23,7 +23,8 @@ const NAMES: [&str; 9] = [
 ];
 
 impl Change {
-    /// Writes `secret` into a new file, for the owner of the configuration alone, and gives its name.
+    /// Writes `secret` into a new file, for those whom the configuration is meant for, and gives its
+    /// name.
     ///
     /// # Errors
     /// There is no such file then.

@@ -104,16 +104,16 @@ impl<K: Kernel> Tunnel<K> {
         if ready.writable {
             sink.sink_is_ready();
         }
+        if let Some(farewell) = &mut self.farewell
+            && ready.token.lane() == Token::CLIENT_LANE
+        {
+            farewell.ready(ready.readable, ready.writable);
+        }
         if let Some(asking) = &mut self.asking
             && ready.token.lane() != Token::CLIENT_LANE
             && ready.writable
         {
             asking.writable();
-        }
-        if let Some(farewell) = &mut self.farewell
-            && ready.token.lane() == Token::CLIENT_LANE
-        {
-            farewell.ready(ready.readable, ready.writable);
         }
         if self.is_queued {
             return Fate::Again;

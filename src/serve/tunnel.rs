@@ -91,6 +91,12 @@ impl<K: Kernel> Tunnel<K> {
 
     /// Takes note of an event; [`Tunnel::drive`] acts on it.
     pub fn ready(&mut self, ready: Ready, tools: &mut Tools<K>) -> Fate {
+        if let Some(asking) = &mut self.asking
+            && ready.token.lane() != Token::CLIENT_LANE
+            && ready.writable
+        {
+            asking.writable();
+        }
         let (source, sink) = match ready.token.lane() {
             Token::CLIENT_LANE => (&mut self.up.flow, &mut self.down.flow),
             _ => (&mut self.down.flow, &mut self.up.flow),
@@ -103,12 +109,6 @@ impl<K: Kernel> Tunnel<K> {
         }
         if ready.writable {
             sink.sink_is_ready();
-        }
-        if let Some(asking) = &mut self.asking
-            && ready.token.lane() != Token::CLIENT_LANE
-            && ready.writable
-        {
-            asking.writable();
         }
         if let Some(farewell) = &mut self.farewell
             && ready.token.lane() == Token::CLIENT_LANE

@@ -27,9 +27,10 @@ Examples:
 --password-stdin
   sluice relay-proxy set \"\"          the same as clear
 
-The password goes into a file beside the configuration, for the owner of the configuration, and for its
-group where others cannot read the configuration; relay_proxy.password_file names it. Without --username the relay proxy gets no credentials, and
-those that were set before go, with the file if this command made it.";
+The password goes into a file beside the configuration, which relay_proxy.password_file names. It is for
+the owner of the configuration, and for its group where others cannot read the configuration. Without
+--username the relay proxies get no credentials, and those that were set before go, with their file if
+this command made it.";
 const GET_EXAMPLE: &str = "\
 Example:
   sluice relay-proxy get";

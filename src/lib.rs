@@ -11,7 +11,8 @@
 //! |---|---|
 //! | client | who connected to us |
 //! | target | the `host:port` that the client named in CONNECT |
-//! | remote | the socket we dialled |
+//! | relay proxy | the proxy that we may have to go through ([`logic::relay_proxies`]) |
+//! | remote | the socket we dialled: the target, or the relay proxy |
 //! | session | accept to close of one client connection ([`logic::session`]) |
 //! | stage | what a session waits for ([`logic::ending::Stage`]) |
 //! | up, down | client to remote, remote to client |
@@ -47,6 +48,7 @@
 //!   | AwaitHead          head whole and well-formed, host and port allowed
 //!   | AwaitAddress       addresses known, those that are allowed kept    (not for an address literal)
 //!   | AwaitDial          connected: "200" goes to the client, never before
+//!   | AwaitRelayProxy    only where a relay proxy was dialled: its 2xx has come, and then our "200"
 //!   | AwaitHello         the client's hello is whole: version and server name are right
 //!   | AwaitServerHello   the server's hello is whole: its version is right  (a retry stays here)
 //!   | Tunnel             both directions spliced until both have ended, or one broke
@@ -64,7 +66,8 @@
 //! 2. The tunnel reads the head and hands it to [`logic::session`], the transition table. Each input has one
 //!    action as its answer; the tunnel does it.
 //! 3. Names go to [`net::resolver`]'s threads. Addresses are judged after resolution, by [`logic::policy`], and
-//!    dialled as judged, with one family staggered after the other (`serve::dialling`).
+//!    dialled as judged, with one family staggered after the other (`serve::dialling`). Where a relay proxy leads
+//!    to the target, it is looked up, dialled and asked instead (`serve::asking`, [`logic::relay_call`]).
 //! 4. `serve::relay` asks each [`logic::flow`] for its next step and moves bytes with its [`net::carrier`]. While
 //!    the handshake is watched the carrier is a buffer, and [`logic::watch`] sees the bytes before they leave;
 //!    afterwards it is a pipe that splice(2) fills and empties, or a buffer where there is no splice.

@@ -83,7 +83,8 @@ fn judge(answer: &Answer, early_at: usize) -> Heard {
     let words = words.trim_end();
     match status {
         200..=299 => Heard::Opened(early_at),
-        407 => Heard::Refused(Refusal::because(Reason::RelayProxyRefusedCredentials, words)),
+        // tinyproxy says 401 where credentials are wrong, and 407 only where there are none.
+        401 | 407 => Heard::Refused(Refusal::because(Reason::RelayProxyRefusedCredentials, words)),
         503 => Heard::Unavailable(Refusal::because(Reason::RelayProxyRefused, words)),
         _ => Heard::Refused(Refusal::because(Reason::RelayProxyRefused, words)),
     }
@@ -111,10 +112,7 @@ mod tests {
             ),
             (b"HTTP/1.1 403\r\n\r\n", refused(Reason::RelayProxyRefused, "it answered 403")),
             (b"HTTP/1.1 407 Who?\r\n\r\n", refused(credentials, "it answered 407 Who?")),
-            (
-                b"HTTP/1.1 401 Who?\r\n\r\n",
-                refused(Reason::RelayProxyRefused, "it answered 401 Who?"),
-            ),
+            (b"HTTP/1.1 401 Who?\r\n\r\n", refused(credentials, "it answered 401 Who?")),
             (b"HTTP/1.1 500 x\r\n\r\n", refused(Reason::RelayProxyRefused, "it answered 500 x")),
             (
                 b"HTTP/1.1 503 Busy\r\n\r\n",

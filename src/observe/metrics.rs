@@ -126,7 +126,7 @@ fn of_relay_proxies(page: &mut Page, gauges: &Gauges, inside: &dyn Inside) {
     page.about(
         "sluice_relay_proxy_up",
         "gauge",
-        "Whether the relay proxy works, or has not been needed yet.",
+        "Whether the relay proxy worked when it was last tried.",
     );
     for proxy in &relay_proxies {
         let up = u8::from(proxy.fares(now).lost.is_none());

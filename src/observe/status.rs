@@ -111,7 +111,7 @@ pub struct WorkerStatus {
 pub struct RelayProxyStatus {
     /// `host:port`.
     pub address: String,
-    /// It works, or has not been needed yet.
+    /// It worked when it was last tried, or has not been tried yet.
     pub up: bool,
     /// Why it counts as lost.
     pub lost: Option<String>,

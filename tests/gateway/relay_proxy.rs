@@ -114,7 +114,7 @@ fn answers_of_relay_proxies_come_to_what_they_should() {
         (b"HTTP/1.1 301 Moved\r\nLocation: http://x/\r\n\r\n".to_vec(), REFUSED, "301 Moved"),
         (b"HTTP/1.1 403 Not \x1b[31mhere\r\n\r\n".to_vec(), BAD, "status"),
         (b"HTTP/1.1 403 Not here\r\n\r\n<b>no</b>".to_vec(), REFUSED, "403 Not here"),
-        (b"HTTP/1.1 401 Who\r\n\r\n".to_vec(), REFUSED, "401 Who"),
+        (b"HTTP/1.1 401 Who\r\n\r\n".to_vec(), CREDENTIALS, "401 Who"),
         (b"HTTP/1.1 500 Ouch\r\n\r\n".to_vec(), REFUSED, "500 Ouch"),
         (b"HTTP/1.0 503 Busy\r\n\r\n".to_vec(), REFUSED, "503 Busy"),
         (b"HTTP/1.1 100 Go on\r\n\r\nHTTP/1.1 404 No\r\n\r\n".to_vec(), REFUSED, "404 No"),

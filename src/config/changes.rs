@@ -96,6 +96,12 @@ mod tests {
                 vec!["listen", "tls.min_version"],
             ),
             (
+                "allow.hosts = [\"a.b\", \"c.d\"]\nrelay_proxy.addresses = [\"http://p\"]\n\
+                 relay_proxy.direct = [\"e.f\"]\nrelay_proxy.username = \"u\"\n\
+                 relay_proxy.password = \"hunter2\"",
+                vec!["relay_proxy.addresses", "relay_proxy.direct", "relay_proxy.username"],
+            ),
+            (
                 "allow.hosts = [\"a.b\", \"c.d\"]\nproxy_protocol.from = [\"10.0.0.0/8\"]",
                 vec!["proxy_protocol.from"],
             ),

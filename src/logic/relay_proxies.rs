@@ -225,6 +225,9 @@ impl Candidates {
         let reason = refusals.last().map_or(Reason::RelayProxyUnreachable, |last| last.reason);
         let words: Vec<&str> =
             refusals.iter().filter_map(|refusal| refusal.detail.as_deref()).collect();
+        if words.is_empty() {
+            return Refusal::plain(reason);
+        }
         Refusal::because(reason, words.join("; "))
     }
 }

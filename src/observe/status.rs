@@ -274,12 +274,18 @@ mod tests {
     use super::super::admin::sample;
     use super::*;
     use crate::logic::reason::Reason;
+    use crate::logic::relay_proxies::Failure;
+    use crate::proto::target::Target;
 
     #[test]
     fn a_status_survives_its_json_and_has_every_part() {
         let sample = sample::panel(Instant::now());
         sample.counters.count(Reason::DialFailed);
         sample.gauges.workers()[1].turn_begins(sample.inside.now());
+        let now = sample.inside.now();
+        let relay_proxy = RelayProxy::new(Target::parse(b"a.test:1").unwrap(), now);
+        relay_proxy.failed(Failure::Unreachable, now);
+        sample.gauges.show_relay_proxies(&[relay_proxy.into()]);
         let status = status(&sample.counters, &sample.gauges, sample.inside.as_ref());
         let json = serde_json::to_string(&status).unwrap();
         assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
@@ -289,6 +295,14 @@ mod tests {
         assert_eq!(status.workers[0].doing, "sleeps");
         assert_eq!((status.workers[1].doing.as_str(), status.workers[1].turns), ("turns", 1));
         assert_eq!(status.limits["head_ms"], 10_000);
+        let relay_proxy = RelayProxyStatus {
+            address: "a.test:1".to_owned(),
+            up: false,
+            lost: Some("it cannot be reached".to_owned()),
+            skipped_ms: 10_000,
+            failures: 1,
+        };
+        assert_eq!(status.relay_proxies, [relay_proxy]);
         assert_eq!(status.counters.errors, 1);
         assert_eq!(status.counters.refusals["dial_failed"], 1);
         assert_eq!(status.counters.refusals["loop"], 0);

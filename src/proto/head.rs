@@ -406,6 +406,13 @@ mod tests {
         Some(Ok(Head { request: Request::Connect(target), host: host.map(Into::into), via: None }))
     }
 
+    #[test]
+    fn the_way_a_connect_has_come_is_kept() {
+        let head = "CONNECT h.example:443 HTTP/1.1\r\nVia: 1.0 a\r\nvia: 1.1 b (c)\r\n\r\n";
+        let Some(Ok(head)) = judge_whole(head) else { panic!("a good head") };
+        assert_eq!(head.via.map(|via| via.to_string()).as_deref(), Some("1.0 a, 1.1 b (c)"));
+    }
+
     /// The clients of the field, each as it writes its head.
     #[test]
     fn what_real_clients_send_is_read() {

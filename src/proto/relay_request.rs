@@ -13,7 +13,12 @@ pub fn request(
     name: &ViaName,
     authorization: Option<&str>,
 ) -> String {
-    let mut head = String::with_capacity(512 + authorization.map_or(0, str::len));
+    const OWN_WORDS: usize = 128;
+    let target = target.to_string();
+    let secret_bytes = authorization.map_or(0, str::len);
+    // Never grown: what a String leaves behind when it moves would not be wiped.
+    let mut head =
+        String::with_capacity(OWN_WORDS + 2 * target.len() + passed.len() + secret_bytes);
     // A String takes everything.
     let _ = write!(head, "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nVia: ");
     if !passed.is_empty() {
@@ -66,6 +71,10 @@ mod tests {
         let literal = Target::parse(b"[2001:db8::1]:8443").unwrap();
         let mut passed = Via::default();
         passed.add(b"1.0 a");
+        let long = "x".repeat(9_000);
+        let written = request(&literal, &passed, &name, Some(&long));
+        let bound = 128 + 2 * "[2001:db8::1]:8443".len() + passed.len() + long.len();
+        assert!(written.capacity() == bound && written.len() <= bound, "it has grown");
         assert_eq!(
             request(&literal, &passed, &name, Some("Basic Og==")),
             "CONNECT [2001:db8::1]:8443 HTTP/1.1\r\nHost: [2001:db8::1]:8443\r\n\

@@ -49,6 +49,11 @@ impl Via {
         self.0.len() > VIA_BYTES || self.0.split(',').count() > VIA_PROXIES
     }
 
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether nobody is named.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

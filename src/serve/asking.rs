@@ -86,6 +86,12 @@ impl<K: Kernel> Tunnel<K> {
     /// Leaves a relay proxy that has had its time, so that the next one has some too.
     pub(super) fn relay_proxy_is_late(&mut self, tools: &mut Tools<K>) -> Fate {
         if !self.asks_for_name {
+            // It may be connected, or gone, without an event that was seen yet.
+            let fate = self.dial(tools);
+            let now = tools.kernel.now();
+            if fate != Fate::Rest || self.relay_proxy_until().is_none_or(|until| now < until) {
+                return fate;
+            }
             self.stop_dialling(tools);
             return self.relay_proxy_failed("not connected in time", tools);
         }
@@ -231,7 +237,10 @@ impl<K: Kernel> Tunnel<K> {
         if self.session.stage() == Stage::AwaitRelayProxy {
             self.session.handle(Input::DialsNext, now);
         }
-        let left = self.session.deadline().map_or(Duration::ZERO, |deadline| deadline - now);
+        let left = self
+            .session
+            .deadline()
+            .map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(now));
         // All that are left have their share of the time; a name has half of it at most.
         let share = left / asking.candidates.left();
         let resolve = Duration::from_millis(self.session.policy().limits.resolve_ms);
@@ -255,6 +264,9 @@ impl<K: Kernel> Tunnel<K> {
     }
 
     fn dial_relay_proxy_at(&mut self, addresses: &[IpAddr], tools: &mut Tools<K>) -> Fate {
+        if addresses.is_empty() {
+            return self.relay_proxy_failed("the name has no address", tools);
+        }
         let proxy = self.asking.as_ref().and_then(|asking| asking.proxy());
         let port = proxy.map_or(0, |proxy| proxy.address().port);
         let now = tools.kernel.now();

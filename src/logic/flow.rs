@@ -148,6 +148,11 @@ impl Flow {
         self.waiting = true;
     }
 
+    /// Whether what is held is kept; then nothing of it has reached the sink.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
     /// Lets what is held go to the sink.
     pub fn release(&mut self) {
         self.waiting = false;
@@ -173,11 +178,6 @@ impl Flow {
     /// Bytes in the carrier.
     pub fn held(&self) -> usize {
         self.held
-    }
-
-    /// Bytes of our own among those held; they are the first.
-    pub fn own_held(&self) -> usize {
-        self.own.saturating_sub(self.poured) as usize
     }
 
     /// Bytes of the source that have reached the sink's socket.

@@ -1,7 +1,9 @@
 //! Decides, never does. `now` is an argument; there is no socket, no stream, no event in here.
 
 pub mod addresses;
+pub mod certificates;
 pub mod ending;
+pub mod flight;
 pub mod flow;
 pub mod hosts;
 pub mod input;
@@ -9,6 +11,7 @@ pub mod introduction;
 pub mod limits;
 pub mod policy;
 pub mod reason;
+pub mod resumption;
 pub mod session;
 pub mod stagger;
 pub mod strand;

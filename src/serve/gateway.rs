@@ -17,6 +17,7 @@ use super::supervisor::{self, Request};
 use crate::config::changes;
 use crate::config::schema::Config;
 use crate::logic::reason::Reason;
+use crate::logic::resumption::Resumable;
 use crate::net::kernel::Mail;
 use crate::net::resolver::Resolver;
 use crate::net::sockets;
@@ -73,6 +74,7 @@ pub(super) struct Gateway {
     admin: Option<(Admin, SocketAddr)>,
     listeners: Listeners,
     inherits: bool,
+    resumable: Arc<Resumable>,
     workers: Vec<Hand>,
     acceptor: Option<Acceptor>,
 }
@@ -113,15 +115,10 @@ impl Gateway {
         let admin_listener = config.admin_listen.map(bind_admin).transpose()?;
         let sessions_max = hands::told_limits(&config, events);
         let resolver = Resolver::of_system();
-        let workers = hands::start_workers(
-            &config,
-            &listeners,
-            count,
-            sessions_max,
-            &resolver,
-            events,
-            counters,
-        )?;
+        let resumable = Arc::default();
+        let rules = rules_of(&config, &listeners, count, &resumable);
+        let workers =
+            hands::start_workers(&rules, count, sessions_max, &resolver, events, counters)?;
         let acceptor = match accepting {
             Accepting::ByWorkers => None,
             Accepting::ByOne => {
@@ -165,6 +162,7 @@ impl Gateway {
             admin,
             listeners,
             inherits,
+            resumable,
             workers,
             acceptor,
         };
@@ -197,7 +195,8 @@ impl Gateway {
                 tell_skipped(&prepared, &self.events);
                 let changed = self.listeners.commit(prepared);
                 let count = self.workers.len();
-                let rules = Arc::new(rules_of(&self.config, &self.listeners, count));
+                let rules =
+                    Arc::new(rules_of(&self.config, &self.listeners, count, &self.resumable));
                 self.hand_out(changed, vec![rules]);
                 if let Some(changed) = admin {
                     self.move_admin(changed);

@@ -226,10 +226,11 @@ impl<K: Kernel> Tunnel<K> {
             Direction::Up => &mut self.up,
             Direction::Down => &mut self.down,
         };
+        line.flow.wait();
         let held = line.carrier.held();
         let input = Input::Held { direction, held, fresh };
         match self.session.handle(input, tools.kernel.now()) {
-            Action::Hold => line.flow.wait(),
+            Action::Hold => {}
             Action::Forward => line.flow.release(),
             Action::LetGo => {
                 self.up.flow.release();

@@ -242,6 +242,7 @@ pub fn policy(limits: Limits) -> Policy {
         clients: Vec::new(),
         balancers: Vec::new(),
         tls: TlsRules { min_version: Version::TLS12, match_server_name: true },
+        certificates: None,
         limits,
     }
 }

@@ -1,0 +1,1 @@
+//! rustls on both ends.

@@ -3,7 +3,9 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use super::credentials::{AGENT, AGENT_ECDSA, Credential, SERVER, STRANGER, STRANGER_SUBJECT, SUBJECT, WORKSPACE};
+use super::credentials::{
+    AGENT, AGENT_ECDSA, Credential, SERVER, STRANGER, STRANGER_SUBJECT, SUBJECT, WORKSPACE,
+};
 use super::doorway;
 use super::program::{Running, program};
 use super::{checking, expect_refused, expect_verified, gateway, told};

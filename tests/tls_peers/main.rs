@@ -34,8 +34,7 @@ fn checking(port: u16, subjects: &[&str], unseen: &str) -> Setup {
 /// What a gateway has told of its sessions, as ids and reasons, in order.
 fn told(gateway: Gateway) -> (Vec<(u64, String)>, Vec<Event>) {
     let events = gateway.stop();
-    let of_sessions: Vec<Event> =
-        events.into_iter().filter(|event| event.has("session")).collect();
+    let of_sessions: Vec<Event> = events.into_iter().filter(|event| event.has("session")).collect();
     let told = of_sessions.iter().map(|event| (event.id(), event.reason().to_owned())).collect();
     (told, of_sessions)
 }

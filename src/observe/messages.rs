@@ -307,7 +307,10 @@ fn server_name(event: &Event) -> String {
 }
 
 fn subject(event: &Event) -> String {
-    event.subject.as_deref().map_or_else(|| "of no name".to_owned(), escape::network)
+    match event.subject.as_deref() {
+        None | Some("") => "(an empty subject)".to_owned(),
+        Some(subject) => escape::network(subject),
+    }
 }
 
 fn detail(event: &Event, escaped: fn(&str) -> String) -> String {

@@ -11,6 +11,7 @@ mod support;
 mod admin;
 #[cfg(unix)]
 mod balancer;
+mod certificates;
 mod daemons;
 mod dial;
 mod drain;

@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod certificates;
 pub mod ending;
+pub mod expected;
 pub mod flight;
 pub mod flow;
 pub mod hosts;

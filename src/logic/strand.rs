@@ -5,33 +5,15 @@
 
 use std::borrow::Cow;
 
-use crate::proto::tls::handshake::{self, HELLO_REQUEST};
+use super::expected::{Expected, Reach};
+pub use super::expected::{Rejected, Speaker};
+use crate::proto::tls::handshake::HELLO_REQUEST;
 use crate::proto::tls::record::{ContentType, HEADER_BYTES, RecordError, RecordHeader};
 
 /// Records that may pass before the watch lets go. A hello of 4 KiB in records of one byte fits; ten
 /// thousand empty records do not.
 const RECORDS_MAX: u32 = 4096;
 const MESSAGE_HEADER_BYTES: usize = 4;
-/// Bytes of a message behind the hellos that is kept until it is whole: the client's certificates, or a
-/// ticket. Chains of five certificates take 8 KiB.
-const KEPT_BYTES: usize = 65_536 + 6;
-/// Bytes of a message that is only walked through. The names of authorities that a server lists before
-/// it asks for a certificate take at most 64 KiB, and so do its algorithms.
-const WALKED_BYTES: usize = 2 * 65_536 + 1_024;
-
-/// Why a strand cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rejected {
-    /// These are not TLS records.
-    NotTls,
-    /// An SSL 2.0 record.
-    SslV2,
-    /// A hello above this limit in bytes.
-    TooLarge(usize),
-    /// Records or messages that break the rules.
-    Unreadable(&'static str),
-}
-
 /// What has passed as a whole.
 #[derive(Debug)]
 pub enum Passing<'a> {
@@ -45,26 +27,6 @@ pub enum Passing<'a> {
     },
     /// The sender goes on with the negotiated keys. Told only where the strand is followed.
     ChangeCipherSpec,
-}
-
-/// How far a direction is watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
-    /// Hellos only.
-    Hellos,
-    /// All that is in clear, up to the change of cipher.
-    Flight,
-    /// Nothing more.
-    Sealed,
-}
-
-/// Who sends in this direction; up to the hellos each may send one kind of message in clear, its hello.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speaker {
-    /// Sends ClientHello, and early data after it.
-    Client,
-    /// Sends ServerHello.
-    Server,
 }
 
 /// Position in the records of one direction.
@@ -267,34 +229,6 @@ impl Strand {
         self.reach == Reach::Flight && self.kind == ContentType::ChangeCipherSpec
     }
 
-    /// The bytes that a message of this type may have, and whether it is kept until it is whole.
-    fn plan(&self, kind: u8, hello_bytes: usize) -> Result<(usize, bool), Rejected> {
-        use handshake::*;
-        match (self.reach, self.speaker, kind) {
-            (Reach::Hellos, Speaker::Client, CLIENT_HELLO) => Ok((hello_bytes, true)),
-            (Reach::Hellos, Speaker::Server, SERVER_HELLO) => Ok((hello_bytes, true)),
-            (Reach::Hellos | Reach::Flight, Speaker::Server, HELLO_REQUEST) => Ok((0, false)),
-            (Reach::Flight, Speaker::Client, CERTIFICATE) => Ok((KEPT_BYTES, true)),
-            (Reach::Flight, Speaker::Server, CERTIFICATE) => Ok((KEPT_BYTES, false)),
-            (
-                Reach::Flight,
-                Speaker::Client,
-                SUPPLEMENTAL_DATA | CLIENT_KEY_EXCHANGE | CERTIFICATE_VERIFY,
-            ) => Ok((WALKED_BYTES, false)),
-            (Reach::Flight, Speaker::Server, NEW_SESSION_TICKET) => Ok((KEPT_BYTES, true)),
-            (
-                Reach::Flight,
-                Speaker::Server,
-                SUPPLEMENTAL_DATA | CERTIFICATE_STATUS | SERVER_KEY_EXCHANGE | CERTIFICATE_REQUEST
-                | SERVER_HELLO_DONE,
-            ) => Ok((WALKED_BYTES, false)),
-            (Reach::Hellos, ..) => {
-                Err(Rejected::Unreadable("a handshake message that is no hello"))
-            }
-            _ => Err(Rejected::Unreadable("a handshake message that does not belong here")),
-        }
-    }
-
     /// Takes bytes of one message, never beyond its end.
     fn read_message(
         &mut self,
@@ -305,7 +239,8 @@ impl Strand {
         let mut message = match self.message {
             Some(message) => message,
             None => {
-                let (_, is_kept) = self.plan(bytes[0], limit_bytes)?;
+                let Expected { is_kept, .. } =
+                    Expected::of(self.reach, self.speaker, bytes[0], limit_bytes)?;
                 Opened {
                     at,
                     record_left_at: self.record_left,
@@ -322,8 +257,9 @@ impl Strand {
             message.seen += 1;
             taken += 1;
             if message.seen == MESSAGE_HEADER_BYTES {
-                let (bytes_max, _) = self.plan(message.header[0], limit_bytes)?;
-                self.judge_size(&message, bytes_max)?;
+                let kind = message.header[0];
+                Expected::of(self.reach, self.speaker, kind, limit_bytes)?
+                    .judge_size(kind, message.body_len())?;
             }
         }
         if message.seen >= MESSAGE_HEADER_BYTES {
@@ -334,18 +270,6 @@ impl Strand {
         }
         self.message = Some(message);
         Ok(taken)
-    }
-
-    fn judge_size(&self, message: &Opened, bytes_max: usize) -> Result<(), Rejected> {
-        match (message.body_len() <= bytes_max, message.header[0], self.reach) {
-            (true, ..) => Ok(()),
-            (_, HELLO_REQUEST, _) => Err(Rejected::Unreadable("a HelloRequest with a body")),
-            (_, _, Reach::Hellos) => Err(Rejected::TooLarge(bytes_max)),
-            (_, handshake::CERTIFICATE, _) => {
-                Err(Rejected::Unreadable("a chain of certificates above 64 KiB"))
-            }
-            _ => Err(Rejected::Unreadable("a handshake message above 128 KiB")),
-        }
     }
 
     fn whole_message<'a>(&mut self, held: &'a [u8]) -> Option<Passing<'a>> {

@@ -156,14 +156,17 @@ fn introduced(gateway: &Gateway, server: &Server, cut: Cut, down: &[u8]) -> Tunn
     tunnel
 }
 
-const NOT_ALLOWED: (u64, &str, u8) = (105, "client_certificate_not_allowed", 49);
-const UNSEEN_NONE: (u64, &str, u8) = (105, "client_certificate_unseen_none", 49);
-const UNSEEN_RESUMED: (u64, &str, u8) = (105, "client_certificate_unseen_resumed", 49);
-const UNSEEN_13: (u64, &str, u8) = (105, "client_certificate_unseen_tls13", 49);
-const UNREADABLE: (u64, &str, u8) = (402, "handshake_unreadable", 50);
+const NOT_ALLOWED: Refused = (105, "client_certificate_not_allowed", 49);
+const UNSEEN_NONE: Refused = (105, "client_certificate_unseen_none", 49);
+const UNSEEN_RESUMED: Refused = (105, "client_certificate_unseen_resumed", 49);
+const UNSEEN_13: Refused = (105, "client_certificate_unseen_tls13", 49);
+const UNREADABLE: Refused = (402, "handshake_unreadable", 50);
 
-/// Flights that do not pass.
-fn bad_flights() -> Vec<(&'static str, Vec<u8>, (u64, &'static str, u8), String)> {
+/// How a handshake is refused: event, reason, and the description of the alert.
+type Refused = (u64, &'static str, u8);
+
+/// Flights that do not pass, and the subject that is told of each.
+fn bad_flights() -> Vec<(&'static str, Vec<u8>, Refused, String)> {
     let one = |value: &[u8]| shows(&[&[(CN, UTF8, value)]]);
     let of = |encoded: &[u8]| flight(&certificate_of(encoded), 1 << 14);
     let deep = (0..10_000).fold(Vec::new(), |inside: Vec<u8>, _| {
@@ -268,7 +271,7 @@ fn expect_refusal(
     gateway: &Gateway,
     mut tunnel: Tunnel,
     may_pass: (&[u8], &[u8]),
-    (id, reason, description): (u64, &str, u8),
+    (id, reason, description): Refused,
     what: &str,
 ) -> Event {
     let session = gateway.session_of(&tunnel.client);

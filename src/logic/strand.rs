@@ -14,6 +14,7 @@ use crate::proto::tls::record::{ContentType, HEADER_BYTES, RecordError, RecordHe
 /// thousand empty records do not.
 const RECORDS_MAX: u32 = 4096;
 const MESSAGE_HEADER_BYTES: usize = 4;
+
 /// What has passed as a whole.
 #[derive(Debug)]
 pub enum Passing<'a> {

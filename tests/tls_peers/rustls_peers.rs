@@ -1,8 +1,9 @@
 //! rustls on both ends.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
@@ -90,6 +91,11 @@ enum By {
 
 /// A server that sends back what it reads; it lives as long as the test.
 fn server(by: By) -> SocketAddr {
+    server_in_pieces(by, None)
+}
+
+/// The same with records of at most so many bytes.
+fn server_in_pieces(by: By, fragment_bytes: Option<usize>) -> SocketAddr {
     let algorithms = provider().signature_verification_algorithms;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS12, &version::TLS13])
@@ -97,6 +103,7 @@ fn server(by: By) -> SocketAddr {
         .with_client_cert_verifier(Arc::new(Anybody(algorithms)))
         .with_single_cert(chain(SERVER), key(SERVER))
         .unwrap();
+    config.max_fragment_size = fragment_bytes;
     match by {
         By::Id => config.session_storage = ServerSessionMemoryCache::new(16),
         By::Ticket => {
@@ -164,14 +171,48 @@ impl ResolvesClientCert for Shows {
     }
 }
 
+/// A socket that sends what it is given in segments of this size, with a pause after each.
+struct InSegments(TcpStream, usize);
+
+impl Read for InSegments {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+impl Write for InSegments {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (now, later) = bytes.split_at(self.1.min(bytes.len()));
+        self.0.write_all(now)?;
+        if !later.is_empty() {
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        Ok(now.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Sends a line and reads it back, through the gateway.
 fn talk(
     gateway: &Gateway,
     server: SocketAddr,
     config: &Arc<ClientConfig>,
 ) -> Result<HandshakeKind, String> {
-    let mut socket = gateway.open(&format!("localhost:{}", server.port())).stream;
+    talk_in_segments(gateway, server, config, usize::MAX)
+}
+
+fn talk_in_segments(
+    gateway: &Gateway,
+    server: SocketAddr,
+    config: &Arc<ClientConfig>,
+    segment_bytes: usize,
+) -> Result<HandshakeKind, String> {
+    let socket = gateway.open(&format!("localhost:{}", server.port())).stream;
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut socket = InSegments(socket, segment_bytes);
     let name = ServerName::try_from("localhost").unwrap();
     let mut connection = ClientConnection::new(Arc::clone(config), name).unwrap();
     let mut stream = Stream::new(&mut connection, &mut socket);
@@ -244,5 +285,28 @@ fn a_session_is_resumed_where_this_gateway_saw_it_begin() {
         let error = talk(&gateway, server, &config).unwrap_err();
         assert!(error.contains("AccessDenied"), "{by:?}: {error}");
         expect_refused(gateway, "client_certificate_unseen_resumed", "", &format!("{by:?}"));
+    }
+}
+
+#[test]
+fn small_records_and_segments_change_nothing() {
+    for (fragment_bytes, segment_bytes) in [(None, 1_400), (Some(64), usize::MAX), (Some(40), 33)] {
+        let server = server_in_pieces(By::Id, fragment_bytes);
+        let what = format!("{fragment_bytes:?} and {segment_bytes}");
+        for (versions, spelled) in [(&version::TLS12, "1.2"), (&version::TLS13, "1.3")] {
+            let mut config = (*config(&[versions], Some(Shows::both(AGENT, AGENT)))).clone();
+            config.max_fragment_size = fragment_bytes;
+            // As long as a hello with a post-quantum key share.
+            config.alpn_protocols =
+                (0..60).map(|n| format!("protocol-number-{n:010}").into()).collect();
+            let config = Arc::new(config);
+            let gateway = checking(port_of(server), &[WORKSPACE], "tls13 = \"allow\"").start();
+            talk_in_segments(&gateway, server, &config, segment_bytes).unwrap();
+            let subject = if spelled == "1.2" { SUBJECT } else { "" };
+            expect_verified(gateway, spelled, subject, &what);
+            let gateway = self::gateway(port_of(server)).start();
+            talk_in_segments(&gateway, server, &config, segment_bytes).unwrap();
+            expect_verified(gateway, spelled, "", &what);
+        }
     }
 }

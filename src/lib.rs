@@ -29,8 +29,8 @@
 //!
 //! | room | holds | does not know |
 //! |---|---|---|
-//! | [`proto`] | bytes to values and back: target, head, reply, TLS records and hellos | sockets, clocks, events |
-//! | [`logic`] | decides, never does: session, flow, watch, policy, hosts, timers | sockets, clocks, events |
+//! | [`proto`] | bytes to values and back: target, head, reply, TLS records, hellos and certificates | sockets, clocks, events |
+//! | [`logic`] | decides, never does: session, flow, watch, policy, hosts, certificates, timers | sockets, clocks, events |
 //! | [`sys`] | what differs between systems, and the only `unsafe` | everything else |
 //! | [`net`] | mechanisms: the [`Kernel`](net::kernel::Kernel) trait, sockets, carriers, pools, slots, resolver | policy |
 //! | [`observe`] | events, their texts, their outlets, counters | what caused them |
@@ -50,7 +50,8 @@
 //!   | AwaitDial          connected: "200" goes to the client, never before
 //!   | AwaitRelayProxy    only where a relay proxy was dialled: its 2xx has come, and then our "200"
 //!   | AwaitHello         the client's hello is whole: version and server name are right
-//!   | AwaitServerHello   the server's hello is whole: its version is right  (a retry stays here)
+//!   | AwaitServerHello   the server's hello is whole: its version is right  (a retry stays here; with a list
+//!   |                    of client certificates, until the server has changed its cipher)
 //!   | Tunnel             both directions spliced until both have ended, or one broke
 //!   v
 //! close                  one ending, one event

@@ -24,8 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Libraries of the rooms that must stay free of sockets, clocks and files.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("proto", &["std", "httparse", "bytes", "idna"]),
-    ("logic", &["std", "ipnet", "idna", "zeroize"]),
+    ("proto", &["std", "httparse", "bytes", "idna", "der"]),
+    ("logic", &["std", "ipnet", "idna", "parking_lot", "zeroize"]),
 ];
 
 /// What is called nowhere but in these files, and what takes its place.

@@ -32,6 +32,9 @@ pub fn between(old: &Config, new: &Config) -> Vec<String> {
     note("allow.cut_open", old.cuts_open != new.cuts_open);
     note("tls.min_version", old.min_version != new.min_version);
     note("tls.server_name", old.match_server_name != new.match_server_name);
+    note("allow.client_certificates", old.client_certificates != new.client_certificates);
+    let unseen_differs = old.unseen_client_certificate != new.unseen_client_certificate;
+    note("tls.unseen_client_certificate", unseen_differs);
     note("admin.listen", old.admin_listen != new.admin_listen);
     note("events", old.events != new.events);
     if old.workers != new.workers {

@@ -6,6 +6,7 @@ use std::path::Path;
 use toml_edit::{Document, Table};
 
 use crate::logic::addresses::Addresses;
+use crate::logic::certificates::{SubjectRule, Subjects, UnseenAllowed};
 use crate::logic::hosts::{HostPattern, Hosts};
 use crate::observe::events::Level;
 use crate::observe::settings::{Destination, Format};
@@ -130,7 +131,6 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
     }
     let mut relay_proxy = top.section("relay_proxy", problems);
     let mut allow = top.section("allow", problems);
-    drop(allow.list("client_certificates", |text| Ok(text.to_owned()), problems));
     let mut dial = top.section("dial", problems);
     let mut proxy_protocol = top.section("proxy_protocol", problems);
     let mut tls = top.section("tls", problems);
@@ -151,6 +151,9 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
     if let Some(is_matched) = tls.choice("server_name", &SERVER_NAMES, problems) {
         config.match_server_name = is_matched;
     }
+    let mut unseen =
+        tls.subsection("unseen_client_certificate", "tls.unseen_client_certificate", problems);
+    config.unseen_client_certificate = read_unseen(&mut unseen, problems);
     for limit in LIMITS {
         if let Some(found) = limits.number(limit.key, limit.least..=limit.most, problems) {
             (limit.set)(&mut config.limits, found.value);
@@ -166,7 +169,8 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
             ),
         }
     }
-    let sections = [top, relay_proxy, allow, dial, proxy_protocol, tls, limits, events, admin];
+    let sections =
+        [top, relay_proxy, allow, dial, proxy_protocol, tls, unseen, limits, events, admin];
     let keys: Vec<Key> = sections.iter().flat_map(Section::known).collect();
     for section in sections {
         section.finish(&keys, problems);
@@ -185,9 +189,18 @@ fn read_allow(allow: &mut Section<'_>, config: &mut Config, problems: &mut Probl
     if let Some(clients) = allow.list("clients", networks::block, problems) {
         config.clients = clients.value;
     }
+    let subject = |text: &str| SubjectRule::parse(text).map_err(|error| error.to_string());
+    if let Some(subjects) = allow.list("client_certificates", subject, problems) {
+        config.client_certificates = Subjects::new(subjects.value);
+    }
     if let Some(cuts_open) = allow.boolean("cut_open", problems) {
         config.cuts_open = cuts_open;
     }
+}
+
+fn read_unseen(unseen: &mut Section<'_>, problems: &mut Problems) -> UnseenAllowed {
+    let mut allows = |key| unseen.choice(key, &UNSEEN, problems).unwrap_or_default();
+    UnseenAllowed { tls13: allows("tls13"), resumed: allows("resumed"), none: allows("none") }
 }
 
 fn read_events(events: &mut Section<'_>, config: &mut Config, problems: &mut Problems) {
@@ -221,6 +234,8 @@ const VERSIONS: [(&str, Version); 4] = [
 ];
 
 const SERVER_NAMES: [(&str, bool); 2] = [("match", true), ("off", false)];
+
+const UNSEEN: [(&str, bool); 2] = [("refuse", false), ("allow", true)];
 
 /// An address twice would refuse itself when it is bound; port 0 is another port each time.
 fn without_repeats(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
@@ -256,6 +271,7 @@ mod tests {
         hosts = ["www.test.com", "*.ods.example.com", "intranet.example.com:8443"]
         addresses = ["127.0.0.0/8", "fd00::1"]
         clients = ["10.0.0.0/8", "::ffff:192.0.2.0/120"]
+        client_certificates = ["Gateway", "CN=agent, O=Example"]
         cut_open = true
         [dial]
         source_addresses = ["127.0.0.2"]
@@ -264,6 +280,7 @@ mod tests {
         [tls]
         min_version = "1.3"
         server_name = "off"
+        unseen_client_certificate = { tls13 = "allow", none = "allow" }
         [limits]
         sessions = 0
         sessions_per_client = 7
@@ -319,6 +336,11 @@ mod tests {
         let balancers: Vec<String> = config.balancers.iter().map(ToString::to_string).collect();
         assert_eq!(balancers, ["10.0.0.4/32", "fd00::/8"]);
         assert_eq!(config.min_version, Version::TLS13);
+        let subjects: Vec<String> =
+            config.client_certificates.iter().map(ToString::to_string).collect();
+        assert_eq!(subjects, ["Gateway", "CN=agent, O=Example"]);
+        let unseen = UnseenAllowed { tls13: true, resumed: false, none: true };
+        assert_eq!(config.unseen_client_certificate, unseen);
         let limits = format!("{:?}", config.limits);
         assert_eq!(
             limits,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::logic::addresses::Addresses;
+use crate::logic::certificates::{Subjects, UnseenAllowed};
 use crate::logic::hosts::Hosts;
 use crate::logic::limits::Limits;
 use crate::observe::settings::{EventSettings, Format};
@@ -52,6 +53,11 @@ pub struct Config {
     pub min_version: Version,
     /// Whether the server name of a hello must be the host of its CONNECT.
     pub match_server_name: bool,
+    /// Subjects of client certificates that are admitted. Empty: certificates are not looked at.
+    pub client_certificates: Subjects,
+    /// With such a list, whether sessions pass of which no certificate can be seen. Refused: a check
+    /// that is passed by not showing up is none.
+    pub unseen_client_certificate: UnseenAllowed,
     /// Every limit.
     pub limits: Limits,
     /// Where events go.
@@ -125,6 +131,8 @@ impl Default for Config {
             cuts_open: false,
             min_version: Version::TLS12,
             match_server_name: true,
+            client_certificates: Subjects::default(),
+            unseen_client_certificate: UnseenAllowed::default(),
             limits: Limits::default(),
             events: EventSettings::default(),
             admin_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT))),

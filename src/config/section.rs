@@ -35,7 +35,17 @@ impl<'a> Section<'a> {
 
     /// The section `name`; one without any key where the file does not have it.
     pub(super) fn section(&mut self, name: &'static str, problems: &mut Problems) -> Section<'a> {
-        let table = self.item(name, Kind::Section).and_then(|(key, item)| {
+        self.subsection(name, name, problems)
+    }
+
+    /// The section under `key` of this one, whose path from the top is `name`.
+    pub(super) fn subsection(
+        &mut self,
+        key: &'static str,
+        name: &'static str,
+        problems: &mut Problems,
+    ) -> Section<'a> {
+        let table = self.item(key, Kind::Section).and_then(|(key, item)| {
             let table = item.as_table_like();
             if table.is_none() {
                 wrong_type(problems, name, Kind::Section.expected(), key, item);

@@ -34,7 +34,7 @@ pub enum Stage {
     AwaitRelayProxy,
     /// The whole of the client's hello.
     AwaitHello,
-    /// The server's answer to the hello.
+    /// The server's answer to the hello; with a list of client certificates, its change of cipher.
     AwaitServerHello,
     /// Nothing: both flows run freely.
     Tunnel,
@@ -107,7 +107,8 @@ pub enum Cause {
     HalfClosed,
     /// The session reached `limits.session_ms`.
     TooOld,
-    /// The hello, or its answer, did not come within `limits.hello_ms`.
+    /// The hello, or its answer (all of the handshake where client certificates are looked at), did
+    /// not come within `limits.hello_ms`.
     HelloTimeout,
     /// A health check was answered.
     HealthChecked,

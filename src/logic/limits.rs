@@ -23,7 +23,8 @@ pub struct Limits {
     pub relay_proxy_ms: u64,
     /// Bytes of a ClientHello message. 65,536: post-quantum key shares take 2 KiB, test suites 16 KiB.
     pub hello_bytes: usize,
-    /// Time for the hello after the 200, and again for the server's answer. 10 s.
+    /// Time for the hello after the 200, and again for the server's answer; with a list of client
+    /// certificates that is all of the handshake up to the server's change of cipher. 10 s.
     pub hello_ms: u64,
     /// Time without a byte in either direction before a tunnel is reset. 600,000 (10 min): long
     /// polls and web sockets of the agents are silent for minutes. 0 = off.

@@ -2,14 +2,18 @@
 //! the configuration: a session keeps the one it began with.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
 use ipnet::IpNet;
 
 use super::addresses::{Addresses, canonical};
+use super::certificates::CertificateRules;
 use super::hosts::{HostVerdict, Hosts};
 use super::limits::Limits;
 use super::reason::Reason;
 use super::relay_proxies::RelayRules;
+use super::watch::Watch;
 use crate::proto::head::HeadError;
 use crate::proto::target::{Host, Target};
 use crate::proto::tls::Version;
@@ -31,6 +35,8 @@ pub struct Policy {
     pub relay: RelayRules,
     /// What a handshake must show.
     pub tls: TlsRules,
+    /// Whose client certificates are admitted; `None` = they are not looked at.
+    pub certificates: Option<Arc<CertificateRules>>,
     /// Sizes and times.
     pub limits: Limits,
 }
@@ -79,6 +85,15 @@ impl From<HeadError> for Refusal {
 }
 
 impl Policy {
+    /// The watch over a tunnel that opens at `now`.
+    pub fn watch(&self, now: Instant) -> Watch {
+        let watch = Watch::new(self.tls, self.limits.hello_bytes);
+        match &self.certificates {
+            Some(rules) => watch.with_certificates(Arc::clone(rules), now),
+            None => watch,
+        }
+    }
+
     /// Judges who connects.
     pub fn judge_client(&self, client: IpAddr) -> Result<(), Refusal> {
         let client = canonical(client);

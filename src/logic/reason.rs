@@ -72,6 +72,14 @@ pub enum Reason {
     ServerNameMismatch,
     /// The hello names no server although the target is a name.
     ServerNameMissing,
+    /// No entry admits the subject of the client's certificate.
+    ClientCertificateNotAllowed,
+    /// TLS 1.3 hides whether there is a client certificate.
+    ClientCertificateUnseenTls13,
+    /// A resumed session shows no client certificate.
+    ClientCertificateUnseenResumed,
+    /// There is no client certificate.
+    ClientCertificateUnseenNone,
     /// The TLS session has been verified.
     TlsVerified,
     /// A well-formed CONNECT came in.
@@ -156,6 +164,10 @@ impl Reason {
         Reason::HelloTooLarge,
         Reason::ServerNameMismatch,
         Reason::ServerNameMissing,
+        Reason::ClientCertificateNotAllowed,
+        Reason::ClientCertificateUnseenTls13,
+        Reason::ClientCertificateUnseenResumed,
+        Reason::ClientCertificateUnseenNone,
         Reason::TlsVerified,
         Reason::ConnectReceived,
         Reason::SessionEnded,
@@ -217,6 +229,10 @@ impl Reason {
             Reason::HelloTooLarge => "hello_too_large",
             Reason::ServerNameMismatch => "server_name_mismatch",
             Reason::ServerNameMissing => "server_name_missing",
+            Reason::ClientCertificateNotAllowed => "client_certificate_not_allowed",
+            Reason::ClientCertificateUnseenTls13 => "client_certificate_unseen_tls13",
+            Reason::ClientCertificateUnseenResumed => "client_certificate_unseen_resumed",
+            Reason::ClientCertificateUnseenNone => "client_certificate_unseen_none",
             Reason::TlsVerified => "tls_verified",
             Reason::ConnectReceived => "connect_received",
             Reason::SessionEnded => "session_ended",

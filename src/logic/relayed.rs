@@ -128,6 +128,7 @@ mod tests {
                 name: ViaName::new(1),
             },
             tls: TlsRules { min_version: Version::TLS12, match_server_name: true },
+            certificates: None,
             limits: Limits::default(),
         };
         Session::new(Arc::new(policy), CLIENT, now)

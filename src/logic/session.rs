@@ -177,7 +177,15 @@ impl Session {
                 Input::Held { direction, held, fresh },
             ) => self.on_held(direction, held, fresh, now),
             (Stage::AwaitHello | Stage::AwaitServerHello, Input::HoldFull) => {
-                self.refuse(Refusal::plain(Reason::HelloTooLarge), now)
+                let is_hello = self.stage == Stage::AwaitHello;
+                let refusal = match is_hello || self.policy.certificates.is_none() {
+                    true => Refusal::plain(Reason::HelloTooLarge),
+                    false => Refusal::because(
+                        Reason::HandshakeUnreadable,
+                        "more of it came without a pause than can be held",
+                    ),
+                };
+                self.refuse(refusal, now)
             }
 
             (Stage::AwaitServerHello | Stage::Tunnel, Input::Ended(_)) => {
@@ -277,10 +285,9 @@ impl Session {
     }
 
     pub(super) fn open(&mut self, early_at: usize, now: Instant) -> Action {
-        let limits = &self.policy.limits;
         self.call = None;
-        self.watch = Some(Box::new(Watch::new(self.policy.tls, limits.hello_bytes)));
-        self.enter(Stage::AwaitHello, limits.hello_ms, now);
+        self.watch = Some(Box::new(self.policy.watch(now)));
+        self.enter(Stage::AwaitHello, self.policy.limits.hello_ms, now);
         Action::OpenTunnel { early_at }
     }
 
@@ -392,6 +399,7 @@ mod tests {
             balancers: Vec::new(),
             relay: RelayRules::default(),
             tls: TlsRules { min_version: Version::TLS12, match_server_name: true },
+            certificates: None,
             limits: Limits::default(),
         };
         change(&mut policy);

@@ -81,7 +81,12 @@ pub const fn rule(reason: Reason) -> Rule {
         | Reason::NotTls
         | Reason::ServerSpokeFirst => (106, Warning, false, true),
         Reason::HandshakeUnreadable | Reason::HelloTooLarge => (402, Error, true, true),
-        Reason::ServerNameMismatch | Reason::ServerNameMissing => (105, Warning, false, true),
+        Reason::ServerNameMismatch
+        | Reason::ServerNameMissing
+        | Reason::ClientCertificateNotAllowed
+        | Reason::ClientCertificateUnseenTls13
+        | Reason::ClientCertificateUnseenResumed
+        | Reason::ClientCertificateUnseenNone => (105, Warning, false, true),
         Reason::TlsVerified => (107, Debug, false, false),
         Reason::ConnectReceived => (103, Debug, false, false),
         Reason::SessionEnded
@@ -139,9 +144,8 @@ pub const fn status(reason: Reason) -> u16 {
 /// Whether `reason` refuses a session, before the tunnel by a status or in it by closing:
 /// the label set of `sluice_refusals_total`.
 pub const fn refuses(reason: Reason) -> bool {
-    status(reason) != 500
-        || matches!(rule(reason).id, 106 | 402)
-        || matches!(reason, Reason::ServerNameMismatch | Reason::ServerNameMissing)
+    // What is refused in the tunnel moves Rejection Count.
+    status(reason) != 500 || rule(reason).counts_rejection
 }
 
 /// One thing that happened. Cheap to make; an outlet's thread turns it into text.
@@ -324,6 +328,10 @@ mod tests {
         ("hello_too_large", 402, "error", 0, "er"),
         ("server_name_mismatch", 105, "warning", 0, "r"),
         ("server_name_missing", 105, "warning", 0, "r"),
+        ("client_certificate_not_allowed", 105, "warning", 0, "r"),
+        ("client_certificate_unseen_tls13", 105, "warning", 0, "r"),
+        ("client_certificate_unseen_resumed", 105, "warning", 0, "r"),
+        ("client_certificate_unseen_none", 105, "warning", 0, "r"),
         ("tls_verified", 107, "debug", 500, ""),
         ("connect_received", 103, "debug", 500, ""),
         ("session_ended", 100, "info", 500, ""),

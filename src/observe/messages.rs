@@ -67,6 +67,23 @@ pub fn message(event: &Event) -> String {
             "Target host ({host}) is forbidden: the TLS hello names no server{why}; set \
              tls.server_name = \"off\" if clients cannot send a name"
         ),
+        Reason::ClientCertificateNotAllowed => format!(
+            "Invalid Client certificate: {}: no entry of allow.client_certificates admits this \
+             subject{why}; to admit it, add it there as a whole, or one of its common names by itself",
+            subject(event)
+        ),
+        Reason::ClientCertificateUnseenTls13 => format!(
+            "Invalid Client certificate: none can be seen in TLS 1.3{why}. Let the client speak TLS \
+             1.2 at most, or set tls13 = \"allow\" in tls.unseen_client_certificate"
+        ),
+        Reason::ClientCertificateUnseenResumed => format!(
+            "Invalid Client certificate: none is shown by a resumed session{why}. Let the client \
+             begin a new one, or set resumed = \"allow\" in tls.unseen_client_certificate"
+        ),
+        Reason::ClientCertificateUnseenNone => format!(
+            "Invalid Client certificate: there is none{why}. Give the client one, or set \
+             none = \"allow\" in tls.unseen_client_certificate"
+        ),
         Reason::ResolveFailed => format!(
             "The name {host} has no address{why}. Check the name and the DNS of this machine"
         ),
@@ -247,6 +264,12 @@ pub const fn phrase(reason: Reason) -> &'static str {
         Reason::HelloTooLarge => "TLS hello is too large",
         Reason::ServerNameMismatch => "TLS server name is not the target",
         Reason::ServerNameMissing => "TLS server name is missing",
+        Reason::ClientCertificateNotAllowed => "Client certificate is not allowed",
+        Reason::ClientCertificateUnseenTls13 => "Client certificate is unseen in TLS 1.3",
+        Reason::ClientCertificateUnseenResumed => {
+            "Client certificate is unseen in a resumed session"
+        }
+        Reason::ClientCertificateUnseenNone => "Client certificate is missing",
         Reason::TlsVerified => "TLS is verified",
         Reason::ConnectReceived => "CONNECT received",
         Reason::SessionEnded => "Session ended",
@@ -317,6 +340,13 @@ fn server_name(event: &Event) -> String {
         .map_or_else(String::new, |name| format!(" ({})", escape::network(name)))
 }
 
+fn subject(event: &Event) -> String {
+    match event.subject.as_deref() {
+        None | Some("") => "(an empty subject)".to_owned(),
+        Some(subject) => escape::network(subject),
+    }
+}
+
 fn detail(event: &Event, escaped: fn(&str) -> String) -> String {
     event.detail.as_deref().map_or_else(String::new, |detail| format!(": {}", escaped(detail)))
 }
@@ -338,8 +368,14 @@ mod tests {
     fn events_of_105_keep_the_words_of_the_original() {
         for reason in Reason::ALL {
             if rule(reason).id == 105 && reason != Reason::ClientNotAllowed {
-                let message = message(&event(reason));
-                let words = "Target host (host.example) is forbidden";
+                let message = message(&event(reason).subject("CN=Gateway"));
+                let words = match reason {
+                    Reason::ClientCertificateNotAllowed => "Invalid Client certificate: CN=Gateway",
+                    Reason::ClientCertificateUnseenTls13
+                    | Reason::ClientCertificateUnseenResumed
+                    | Reason::ClientCertificateUnseenNone => "Invalid Client certificate: ",
+                    _ => "Target host (host.example) is forbidden",
+                };
                 assert!(message.starts_with(words), "{reason}: {message}");
             }
         }

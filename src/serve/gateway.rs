@@ -18,6 +18,7 @@ use super::supervisor::{self, Request};
 use crate::config::changes;
 use crate::config::schema::Config;
 use crate::logic::reason::Reason;
+use crate::logic::resumption::Resumable;
 use crate::net::kernel::Mail;
 use crate::net::resolver::Resolver;
 use crate::net::sockets;
@@ -75,6 +76,7 @@ pub(super) struct Gateway {
     listeners: Listeners,
     roster: Roster,
     inherits: bool,
+    resumable: Arc<Resumable>,
     workers: Vec<Hand>,
     acceptor: Option<Acceptor>,
 }
@@ -117,7 +119,8 @@ impl Gateway {
         let resolver = Resolver::of_system();
         let mut roster = Roster::new();
         let relay = roster.rules(&config.relay_proxy, supervisor::clock());
-        let rules = rules_of(&config, &listeners, count, relay);
+        let resumable = Arc::default();
+        let rules = rules_of(&config, &listeners, count, relay, &resumable);
         let workers =
             hands::start_workers(&rules, count, sessions_max, &resolver, events, counters)?;
         let acceptor = match accepting {
@@ -165,6 +168,7 @@ impl Gateway {
             listeners,
             roster,
             inherits,
+            resumable,
             workers,
             acceptor,
         };
@@ -200,7 +204,9 @@ impl Gateway {
                 let now = supervisor::clock();
                 let relay = self.roster.rules(&self.config.relay_proxy, now);
                 self.gauges.show_relay_proxies(self.roster.proxies());
-                let rules = Arc::new(rules_of(&self.config, &self.listeners, count, relay));
+                let resumable = &self.resumable;
+                let rules = rules_of(&self.config, &self.listeners, count, relay, resumable);
+                let rules = Arc::new(rules);
                 self.hand_out(changed, vec![rules]);
                 if let Some(changed) = admin {
                     self.move_admin(changed);

@@ -12,9 +12,11 @@ use super::start::StartError;
 use super::tools::Tools;
 use super::worker::{Identity, Worker};
 use crate::config::schema::{CarrierChoice, Config};
+use crate::logic::certificates::CertificateRules;
 use crate::logic::policy::{Policy, TlsRules};
 use crate::logic::reason::Reason;
 use crate::logic::relay_proxies::RelayRules;
+use crate::logic::resumption::Resumable;
 use crate::net::mailbox::Mailbox;
 use crate::net::pools::Pools;
 use crate::net::resolver::Resolver;
@@ -80,16 +82,17 @@ pub(super) fn start_workers(
     Ok(workers)
 }
 
-/// What the workers go by in this configuration.
+/// What the workers go by in this configuration. The sessions that may be resumed outlive it.
 pub(super) fn rules_of(
     config: &Config,
     listeners: &Listeners,
     workers: usize,
     relay: RelayRules,
+    resumable: &Arc<Resumable>,
 ) -> Rules {
     let splices = sys::SPLICES && config.carrier != CarrierChoice::Copy;
     Rules {
-        policy: Arc::new(policy_of(config, relay)),
+        policy: Arc::new(policy_of(config, relay, resumable)),
         sources: config.source_addresses.clone(),
         own: listeners.addresses(),
         keepalive: keepalive(config),
@@ -124,8 +127,17 @@ pub(super) fn told_limits(config: &Config, events: &Events) -> usize {
     fitting.map_or(0, |fitting| usize::try_from(fitting).unwrap_or(usize::MAX))
 }
 
-fn policy_of(config: &Config, relay: RelayRules) -> Policy {
+fn policy_of(config: &Config, relay: RelayRules, resumable: &Arc<Resumable>) -> Policy {
+    let subjects = &config.client_certificates;
+    let certificates = (!subjects.is_empty()).then(|| {
+        Arc::new(CertificateRules {
+            subjects: subjects.clone(),
+            unseen: config.unseen_client_certificate,
+            resumable: Arc::clone(resumable),
+        })
+    });
     Policy {
+        certificates,
         hosts: config.hosts.clone(),
         addresses: config.addresses.clone(),
         clients: config.clients.clone(),

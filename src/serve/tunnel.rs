@@ -365,6 +365,9 @@ impl<K: Kernel> Tunnel<K> {
             if let Some(version) = facts.version.and_then(|version| version.digits()) {
                 event = event.tls_version(version);
             }
+            if let Some(subject) = &facts.subject {
+                event = event.subject(subject.clone());
+            }
         }
         event
     }

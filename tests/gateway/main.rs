@@ -11,6 +11,7 @@ mod support;
 mod admin;
 #[cfg(unix)]
 mod balancer;
+mod certificates;
 mod credentials;
 mod daemons;
 mod dial;

@@ -243,6 +243,7 @@ pub fn policy(limits: Limits) -> Policy {
         balancers: Vec::new(),
         relay: Default::default(),
         tls: TlsRules { min_version: Version::TLS12, match_server_name: true },
+        certificates: None,
         limits,
     }
 }

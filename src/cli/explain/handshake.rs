@@ -19,6 +19,7 @@ use rustls::{
 use crate::config::schema::Config;
 use crate::proto::target::{Host, Target};
 use crate::proto::tls::Version;
+use crate::proto::tls::identity::{Identity, identity};
 
 use super::dial::Stopwatch;
 
@@ -89,6 +90,15 @@ impl Shaken {
         if *version < config.min_version {
             let least = config.min_version;
             lines.push(("", format!("below tls.min_version {least}: the gateway would refuse it")));
+        }
+        if let Some(certificate) = self.certificates.first() {
+            match identity(certificate) {
+                Ok(Identity { subject, issuer, not_before, not_after }) => {
+                    lines.push(("certificate", format!("{subject}")));
+                    lines.push(("", format!("by {issuer}, from {not_before} to {not_after}")));
+                }
+                Err(error) => lines.push(("certificate", format!("cannot be read: {error}"))),
+            }
         }
         lines.push(("trust", self.trust.clone()));
         lines

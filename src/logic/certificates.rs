@@ -104,6 +104,11 @@ impl SubjectRule {
         };
         Ok(SubjectRule { text: trimmed.into(), key })
     }
+
+    /// A form that is the same for entries that admit the same, and for no others.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
 }
 
 impl Subjects {

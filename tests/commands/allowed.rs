@@ -105,6 +105,9 @@ fn subjects_come_and_go() {
     assert_eq!(site.text(), format!("workers = 1\n\n[allow]\n{list}\n"));
     for (line, code, words) in [
         ("add mycert", 0, &["on the list already"][..]),
+        ("add MyCert", 0, &["on the list already"]),
+        ("add CN=agent,O=example", 0, &["on the list already (/sluice.toml:4:34)"]),
+        ("add CX=agent", 2, &["\"CX=agent\": ", "Nothing was changed"]),
         ("list", 0, &["mycert\nCN=agent, O=Example\n"]),
         ("list --effective", 0, &["/sluice.toml:4:24"]),
         ("remove mycrt", 1, &["did you mean mycert?"]),

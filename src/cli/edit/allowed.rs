@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use crate::config::edit::text::Text;
 use crate::config::load;
+use crate::logic::certificates::SubjectRule;
 use crate::logic::hosts::{HostPattern, HostVerdict, Hosts};
 use crate::proto::target::Target;
 
@@ -170,7 +171,7 @@ fn list(file: Option<&Path>, list: &List, effective: bool) -> ExitCode {
         }
         let width = entries.iter().map(|entry| entry.text.chars().count()).max().unwrap_or(0);
         let line = |entry: Entry| match effective {
-            true => format!("{:<width$}  {}", entry.canonical, entry.origin),
+            true => format!("{:<width$}  {}", entry.text, entry.origin),
             false => entry.text,
         };
         entries.into_iter().map(line).collect()
@@ -268,7 +269,7 @@ fn missing(list: &List, text: &str, canonical: &str, there: &[Entry], file: &Pat
     if let Some(by) = (list.covering)(canonical, there) {
         told.push_str(&format!("; {by} admits it"));
     }
-    let likeness = |entry: &Entry| strsim::jaro_winkler(canonical, &entry.canonical);
+    let likeness = |entry: &Entry| strsim::jaro_winkler(text, &entry.text);
     let mut alike: Vec<&Entry> = there.iter().filter(|entry| likeness(entry) >= LIKENESS).collect();
     alike.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
     let names: Vec<&str> = alike.iter().take(NEAR_MAX).map(|entry| entry.text.as_str()).collect();
@@ -299,10 +300,8 @@ fn covering(canonical: &str, entries: &[Entry]) -> Option<String> {
 }
 
 fn canonical_subject(text: &str) -> Result<String, String> {
-    match text {
-        "" => Err("a subject is needed, as in mycert or CN=agent, O=Example".to_owned()),
-        text => Ok(text.to_owned()),
-    }
+    let rule = SubjectRule::parse(text).map_err(|error| error.to_string())?;
+    Ok(rule.key().escape_ascii().to_string())
 }
 
 fn shown(text: &str) -> String {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::acceptor::{Accepting, Acceptor};
 use super::hands::{self, Hand, keepalive, rules_of};
@@ -14,7 +14,7 @@ use super::orders::{Order, Rules};
 use super::panics;
 use super::roster::Roster;
 use super::start::{self, Fault, Reread, Start, StartError};
-use super::supervisor::{self, Request};
+use super::supervisor::{self, Request, wall};
 use crate::config::changes;
 use crate::config::schema::Config;
 use crate::logic::reason::Reason;
@@ -394,12 +394,4 @@ fn announce(addresses: &[SocketAddr], admin: Option<SocketAddr>) {
         let _ = writeln!(out, "admin on {address}");
     }
     let _ = out.flush();
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "starting and stopping are outside every worker's turn"
-)]
-pub(super) fn wall() -> SystemTime {
-    SystemTime::now()
 }

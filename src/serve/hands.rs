@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use super::gateway::wall;
 use super::listeners::Listeners;
 use super::orders::{Rules, Tray};
 use super::start::StartError;
+use super::supervisor::wall;
 use super::tools::Tools;
 use super::worker::{Identity, Worker};
 use crate::config::schema::{CarrierChoice, Config};

@@ -3,10 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::change;
-use super::gateway::{Gateway, wall};
+use super::gateway::Gateway;
 use crate::observe::liveness::Liveness;
 use crate::observe::outlets::Outlet;
 use crate::sys::{self, Signal, Signals, Standing};
@@ -120,4 +120,9 @@ fn drain(gateway: &mut Gateway, inbox: &Receiver<Request>) {
 #[allow(clippy::disallowed_methods, reason = "a thread of its own, outside every worker's turn")]
 pub(super) fn clock() -> Instant {
     Instant::now()
+}
+
+#[allow(clippy::disallowed_methods, reason = "what an operator asks for is outside every turn")]
+pub(super) fn wall() -> SystemTime {
+    SystemTime::now()
 }

@@ -56,6 +56,14 @@ fn a_verdict_has_its_rule_and_the_place_of_it() {
     Site::new("wrokers = 1").expect("explain a.b", 2, &["sluice.toml:1:1: unknown key"]);
 }
 
+/// An address that refuses connections and that nobody else gets: bound, and not listened on.
+fn bound() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
 /// A server of TLS with a certificate for localhost, which is its own authority.
 fn tls_server(folder: &Path) -> SocketAddr {
     let (key, certificate) = (folder.join("key.pem"), folder.join("certificate.pem"));
@@ -123,7 +131,8 @@ fn a_dial_tells_what_the_server_shows() {
 
 #[test]
 fn a_dial_that_fails_tells_why() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (_bound, closed) = bound();
+    let closed = closed.port();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let no_tls = TcpListener::bind("127.0.0.1:0").unwrap();
     let (silent_port, no_tls_port) =
@@ -189,10 +198,10 @@ fn a_relay_proxy_is_asked_as_the_gateway_asks() {
     ];
     for (answer, outcome, words) in rows {
         let (address, heads) = relay_proxy(answer);
-        let site = Site::new(&format!(
+        let site = Site::new(
             "allow.hosts = [\"www.test.com\", \"near.test.com\", \"10.0.0.1\"]\nlimits.relay_proxy_ms = 300\n\
-             limits.hello_ms = 300\nrelay_proxy.direct = [\"near.test.com\"]\n"
-        ));
+             limits.hello_ms = 300\nrelay_proxy.direct = [\"near.test.com\"]\n",
+        );
         let set = [
             "relay-proxy",
             "set",
@@ -224,7 +233,7 @@ fn a_relay_proxy_is_asked_as_the_gateway_asks() {
 
 #[test]
 fn the_next_relay_proxy_is_asked_where_one_is_away() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_bound, closed) = bound();
     let (busy, _busy_heads) = relay_proxy("HTTP/1.1 503 Later\r\n\r\n");
     let (good, _heads) = relay_proxy("HTTP/1.1 200 OK\r\n\r\n");
     let site = Site::new(&format!(

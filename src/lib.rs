@@ -35,7 +35,7 @@
 //! | [`net`] | mechanisms: the [`Kernel`](net::kernel::Kernel) trait, sockets, carriers, pools, slots, resolver | policy |
 //! | [`observe`] | events, their texts, their outlets, counters | what caused them |
 //! | [`serve`] | the shell: worker, tunnel, acceptor, start and stop | protocols |
-//! | [`config`] | a file to values, with the place of every mistake | what runs |
+//! | [`config`] | a file to values, with the place of every mistake; changes to the file, as a whole or not at all | what runs |
 //! | [`cli`] | the command line | how it is done |
 //!
 //! Who may import whom is checked by `tests/tidy.rs`: `proto` <- `logic` <- `net`, `observe` <- `serve` <-

@@ -34,6 +34,10 @@ fn what_is_fine_is_told_too() {
             &["no problems; 2 hosts are allowed; listens on 0.0.0.0:8080, [::]:8080"][..],
         ),
         ("workers = 1\n", &["no problems; no host is allowed"]),
+        (
+            "[relay_proxy]\naddresses = [\"http://p:1\"]\nusername = \"u\"\n",
+            &["through a relay proxy, whose password systemd has to hand over"],
+        ),
         ("", &["it is empty, so that no host is allowed"]),
     ] {
         Site::new(text).expect("check", 0, words);

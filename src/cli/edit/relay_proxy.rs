@@ -6,10 +6,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use zeroize::Zeroizing;
 
 use crate::config::edit::change::Change;
 use crate::config::edit::text::{Text, quoted};
 use crate::config::load;
+use crate::logic::secret::Secret;
 
 use super::outcome::{self, Failure, OrWrong, effect, place};
 
@@ -134,7 +136,7 @@ fn set(file: Option<&Path>, flags: &SetFlags) -> Result<Vec<String>, Failure> {
     };
     let mut change = Change::begin(&place(file))?;
     let secret = match &credentials {
-        Some((_, password)) => Some(change.write_secret(password)?),
+        Some((_, password)) => Some(change.write_secret(password.reveal())?),
         None => None,
     };
     let done = rewrite(&mut change, &urls, credentials.as_ref().map(|(name, _)| *name), &secret)
@@ -193,7 +195,7 @@ fn addresses(text: &Text) -> Vec<String> {
 }
 
 /// The first line of standard input, which must be all of it.
-fn password() -> Result<String, Failure> {
+fn password() -> Result<Secret, Failure> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
         return Err(Failure::Usage(
@@ -202,15 +204,17 @@ fn password() -> Result<String, Failure> {
                 .to_owned(),
         ));
     }
-    let mut bytes = Vec::new();
+    // One more than a password and its line end may have; never grown, so that nothing stays behind.
+    let limit = PASSWORD_BYTES_MAX + 3;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
     stdin
         .lock()
-        .take(PASSWORD_BYTES_MAX as u64 + 2)
+        .take(limit as u64)
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::Failed(format!("Standard input cannot be read: {error}")))?;
     let wrong = |why: &str| Failure::Usage(format!("The password on standard input {why}"));
-    let text = String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8"))?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("is not UTF-8"))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.len() > PASSWORD_BYTES_MAX {
         return Err(wrong(&format!("is longer than {PASSWORD_BYTES_MAX} bytes")));
@@ -221,5 +225,5 @@ fn password() -> Result<String, Failure> {
     if text.chars().any(char::is_control) {
         return Err(wrong("holds a line end or another control character"));
     }
-    Ok(text.to_owned())
+    Ok(Secret::new(text.to_owned()))
 }

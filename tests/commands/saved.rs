@@ -31,6 +31,21 @@ fn mode_and_owner_stay() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn extended_attributes_stay() {
+    use rustix::fs::{XattrFlags, getxattr, setxattr};
+    let site = Site::new(FILE);
+    // Not every file system has them; an access list is kept by the same call.
+    if setxattr(&site.file, "user.note", b"kept", XattrFlags::empty()).is_err() {
+        return;
+    }
+    site.words(&ADD, "").expect("add", 0, &[], site.folder.path());
+    let mut value = vec![0; 16];
+    let len = getxattr(&site.file, "user.note", value.as_mut_slice()).unwrap();
+    assert_eq!(&value[..len], b"kept");
+}
+
 #[test]
 fn a_password_is_for_those_whom_the_configuration_is_for() {
     let words = ["relay-proxy", "set", "http://p.example:1", "--username", "u", "--password-stdin"];

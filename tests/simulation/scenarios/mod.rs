@@ -3,5 +3,6 @@
 mod endings;
 mod opening;
 mod pipes;
+mod relay_proxy;
 mod timings;
 mod worker;

@@ -19,14 +19,14 @@ use crate::options::{Options, PollModel};
 use crate::peer::Heard;
 use crate::world::DialPlan;
 
-const REQUEST: &str = "CONNECT a.example.com:443 HTTP/1.1\r\nHost: a.example.com:443\r\n\
+pub(super) const REQUEST: &str = "CONNECT a.example.com:443 HTTP/1.1\r\nHost: a.example.com:443\r\n\
                        Via: 1.1 sluice-0000000000000001\r\nProxy-Authorization: Basic dTpw\r\n\r\n";
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 const FIRST: &str = "first.test:3128";
 const SECOND: &str = "second.test:3128";
 
 /// A gateway that goes through these. Their names are known, and both can be dialled at once.
-fn lab(options: Options, relay_proxies: &[&str]) -> Lab {
+pub(super) fn lab(options: Options, relay_proxies: &[&str]) -> Lab {
     let pipes_max = options.pipes_max;
     let mut lab = Lab::new(options, Limits::default());
     let now = lab.worker.tools().kernel.now();
@@ -54,7 +54,7 @@ fn lab(options: Options, relay_proxies: &[&str]) -> Lab {
     lab
 }
 
-fn name(lab: &mut Lab, name: &str, known: Name) {
+pub(super) fn name(lab: &mut Lab, name: &str, known: Name) {
     lab.act(|world| drop(world.names.insert(name.to_owned(), known)));
 }
 

@@ -261,7 +261,8 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn go_by(&mut self, rules: &Rules) {
+    /// Goes by these rules from now on; sessions keep those they began with.
+    pub fn go_by(&mut self, rules: &Rules) {
         self.policy = Arc::clone(&rules.policy);
         self.tools.set_sources(rules.sources.clone());
         self.tools.own.clone_from(&rules.own);

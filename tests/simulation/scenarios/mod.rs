@@ -3,5 +3,7 @@
 mod endings;
 mod opening;
 mod pipes;
+mod relay_chance;
+mod relay_proxy;
 mod timings;
 mod worker;

@@ -54,7 +54,7 @@ fn value(random: &mut Random) -> (u8, Vec<u8>) {
         1 if text.is_ascii() => (19, text.into()),
         2 if text.is_ascii() => (22, text.into()),
         3 => latin().map_or((12, text.into()), |bytes| (20, bytes)),
-        4 if random.below(4) == 0 => (4, vec![1, 2, 0xff]),
+        4 if random.below(4) == 0 => (3, vec![0, 2, 0xff]),
         _ => (12, text.into()),
     }
 }

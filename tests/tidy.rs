@@ -47,7 +47,13 @@ const CALLS: &[(&str, &[&str], &str)] = &[
     ),
     (
         ".reveal()",
-        &["src/config/relay_proxy.rs", "src/logic/relay_call.rs", "src/serve/asking.rs"],
+        &[
+            "src/cli/explain/relay.rs",
+            "src/config/edit/secret.rs",
+            "src/config/relay_proxy.rs",
+            "src/logic/relay_call.rs",
+            "src/serve/asking.rs",
+        ],
         "a secret is read where it is made and where it is sent",
     ),
     ("process::exit", &[], "return an ExitCode, so that everything is dropped"),

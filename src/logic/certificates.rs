@@ -41,6 +41,7 @@ pub enum SubjectRuleError {
 pub struct Subjects {
     rules: Vec<SubjectRule>,
     keys: HashSet<Box<[u8]>>,
+    marks: HashSet<u64>,
 }
 
 /// Whether a session passes of whose client no certificate can be seen: by default never.
@@ -115,7 +116,8 @@ impl Subjects {
     /// Subjects of these entries.
     pub fn new(rules: Vec<SubjectRule>) -> Subjects {
         let keys = rules.iter().map(|rule| rule.key.clone()).collect();
-        Subjects { rules, keys }
+        let marks = rules.iter().map(|rule| mark(&rule.key)).collect();
+        Subjects { rules, keys, marks }
     }
 
     /// Whether there is no entry, so that certificates are not looked at.
@@ -134,10 +136,6 @@ impl Subjects {
         let common_names = subject.common_names().map(common_name_key);
         let mut keys = common_names.chain(whole);
         keys.find(|key| self.keys.contains(key)).map(|key| Grounds::Rule(mark(&key)))
-    }
-
-    fn still_has(&self, mark_of_rule: u64) -> bool {
-        self.rules.iter().any(|rule| mark(&rule.key) == mark_of_rule)
     }
 }
 
@@ -178,7 +176,7 @@ impl CertificateRules {
     /// Where nothing is known, or is not good any more, and such sessions are refused.
     pub fn judge_resumed(&self, grounds: Option<Grounds>) -> Result<Option<Grounds>, Refusal> {
         let is_good = match grounds {
-            Some(Grounds::Rule(rule)) => self.subjects.still_has(rule),
+            Some(Grounds::Rule(rule)) => self.subjects.marks.contains(&rule),
             Some(Grounds::NoneNeeded) => self.unseen.none,
             None => false,
         };

@@ -6,6 +6,9 @@
 //! and no session as one that may be resumed. The order of messages is judged, because a message out
 //! of its place is how one side makes another reader believe in a certificate that nobody checked.
 
+#[doc(hidden)]
+pub mod fuzzed;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -713,6 +716,17 @@ mod tests {
         }
     }
 
+    /// Turns as the fuzz target takes them.
+    fn as_input(choice: u8, turns: &[Turn]) -> Vec<u8> {
+        let mut input = vec![choice];
+        for (direction, bytes) in turns {
+            let flag = if *direction == Down { 0x8000 } else { 0 };
+            input.extend((flag | bytes.len() as u16).to_be_bytes());
+            input.extend(bytes);
+        }
+        input
+    }
+
     proptest::proptest! {
         #[test]
         fn any_change_of_one_byte_ends_somehow(turn in 0usize..4, at in 0usize..5_000, byte: u8, cut in 1usize..900) {
@@ -724,6 +738,27 @@ mod tests {
             let whole = play(&rules(REFUSE), &turns, usize::MAX, now);
             let pieces = play(&rules(REFUSE), &turns, cut, now);
             proptest::prop_assert_eq!(whole.reason(), pieces.reason());
+        }
+
+        #[test]
+        fn changed_handshakes_keep_the_promises(
+            choice: u8,
+            kind in 0usize..4,
+            changes in proptest::collection::vec((0usize..5_000, proptest::num::u8::ANY), 0..4),
+        ) {
+            let turns = match kind {
+                0 => full(&[shows(b"agent"), key(), proves()], &[ticket(b"t")]),
+                1 => full(&[shows_none(), key()], &[]),
+                2 => resumed(hello(), &[answer(), ticket(b"t")]),
+                _ => full(&[shows(b"stranger"), key(), proves()], &[]),
+            };
+            // The target says its own hello.
+            let mut input = as_input(choice, &turns[1..]);
+            for (at, byte) in changes {
+                let at = at % input.len();
+                input[at] = byte;
+            }
+            fuzzed::flight(&input, Instant::now());
         }
     }
 }

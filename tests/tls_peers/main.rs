@@ -15,6 +15,7 @@ mod gnutls;
 mod openssl;
 mod program;
 mod rustls_peers;
+mod subjects;
 
 use support::events::Event;
 use support::gateway::{Gateway, SPLICE, Setup};

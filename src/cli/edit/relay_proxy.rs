@@ -136,7 +136,7 @@ fn set(file: Option<&Path>, flags: &SetFlags) -> Result<Vec<String>, Failure> {
     };
     let mut change = Change::begin(&place(file))?;
     let secret = match &credentials {
-        Some((_, password)) => Some(change.write_secret(password.reveal())?),
+        Some((_, password)) => Some(change.write_secret(password)?),
         None => None,
     };
     let done = rewrite(&mut change, &urls, credentials.as_ref().map(|(name, _)| *name), &secret)

@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::config::schema::Config;
 use crate::logic::hosts::HostVerdict;
 use crate::logic::reason::Reason;
-use crate::logic::secret::Secret;
 use crate::proto::relay_reply::{Answer, Answered, ReplyReader};
 use crate::proto::relay_request::request;
 use crate::proto::target::{Host, Target};
@@ -139,7 +138,7 @@ fn exchange(stream: &mut TcpStream, target: &Target, config: &Config) -> Result<
     };
     let started = Stopwatch::start();
     let limit = Duration::from_millis(config.limits.relay_proxy_ms);
-    let authorization = config.relay_proxy.authorization.as_ref().map(Secret::reveal);
+    let authorization = config.relay_proxy.authorization.as_ref().map(|value| value.reveal());
     // No running gateway has the number of this process for its name.
     let name = ViaName::new(u64::from(std::process::id()));
     let head = zeroize::Zeroizing::new(request(target, &Via::default(), &name, authorization));

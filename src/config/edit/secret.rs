@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use crate::logic::secret::Secret;
+
 use super::change::{Change, ChangeError, Outcome};
 use super::held::{HoldError, remove_if_there};
 
@@ -28,7 +30,7 @@ impl Change {
     ///
     /// # Errors
     /// There is no such file then.
-    pub fn write_secret(&self, secret: &str) -> Result<String, ChangeError> {
+    pub fn write_secret(&self, secret: &Secret) -> Result<String, ChangeError> {
         let folder = self.folder();
         let free = NAMES.into_iter().find(|name| !folder.join(name).exists());
         let name = free.ok_or_else(|| {
@@ -36,7 +38,7 @@ impl Change {
             let error = std::io::Error::other("remove those that no configuration names");
             HoldError { what, error }
         })?;
-        self.held.write_private(&folder.join(name), secret.as_bytes())?;
+        self.held.write_private(&folder.join(name), secret.reveal().as_bytes())?;
         Ok(name.to_owned())
     }
 

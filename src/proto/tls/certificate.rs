@@ -5,6 +5,9 @@
 //! one certificate must not see two subjects. Signatures are the target's business, which alone can
 //! judge them.
 
+#[doc(hidden)]
+pub mod fuzzed;
+
 use std::fmt;
 
 use der::asn1::AnyRef;

@@ -131,7 +131,8 @@ pub fn certificates(list: &[&[u8]]) -> Vec<u8> {
 /// the value.
 pub type SampleAttribute<'a> = (&'a [u8], u8, &'a [u8]);
 
-/// A certificate in DER with this subject, part by part, and as little else as there may be.
+/// A certificate in DER with this subject, part by part, and as little else as a reader of certificates
+/// takes; its signature is none.
 pub fn certificate(subject: &[&[SampleAttribute<'_>]]) -> Vec<u8> {
     certificate_of(&name(subject))
 }
@@ -140,15 +141,17 @@ pub fn certificate(subject: &[&[SampleAttribute<'_>]]) -> Vec<u8> {
 pub fn certificate_of(subject: &[u8]) -> Vec<u8> {
     let algorithm = der(0x30, &der(6, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]));
     let version = der(0xa0, &der(2, &[2]));
+    let validity = [der(23, b"260101000000Z"), der(23, b"360101000000Z")].concat();
+    let key_kind = [der(6, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1]), der(5, &[])].concat();
+    let key = [der(0x30, &key_kind), der(3, &[0, 4])].concat();
     let body = [
         &version,
         &der(2, &[1]),
         &algorithm,
         &der(0x30, &[]),
-        &der(0x30, &[]),
+        &der(0x30, &validity),
         subject,
-        &der(0x30, &[]),
-        &der(0xa3, &der(0x30, &[])),
+        &der(0x30, &key),
     ];
     der(0x30, &[&der(0x30, &body.concat()), &algorithm[..], &der(3, &[0])].concat())
 }

@@ -3,7 +3,7 @@
 
 use sluice::proto::tls::certificate;
 use sluice::proto::tls::distinguished_name::DistinguishedName;
-use sluice::proto::tls::sample::{SampleAttribute, certificate as certificate_with, der};
+use sluice::proto::tls::sample::{certificate_of, der};
 
 use super::program::{Running, program};
 use crate::support::folder::Folder;
@@ -59,21 +59,19 @@ fn value(random: &mut Random) -> (u8, Vec<u8>) {
     }
 }
 
+/// A certificate whose subject has some parts, few of them of two attributes.
 fn subject(random: &mut Random) -> Vec<u8> {
-    let mut parts: Vec<Vec<(&[u8], u8, Vec<u8>)>> = Vec::new();
+    let mut parts = Vec::new();
     for _ in 0..1 + random.below(4) {
         let mut part = Vec::new();
-        for _ in 0..1 + usize::from(random.below(5) == 0) {
+        for _ in 0..1 + usize::from(random.once_in(5)) {
             let (tag, bytes) = value(random);
-            part.push((KINDS[random.below(KINDS.len())], tag, bytes));
+            let kind = der(6, KINDS[random.below(KINDS.len())]);
+            part.extend(der(0x30, &[kind, der(tag, &bytes)].concat()));
         }
-        parts.push(part);
+        parts.extend(der(0x31, &part));
     }
-    let lent: Vec<Vec<SampleAttribute<'_>>> = parts
-        .iter()
-        .map(|part| part.iter().map(|(kind, tag, bytes)| (*kind, *tag, &bytes[..])).collect())
-        .collect();
-    certificate_with(&lent.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    certificate_of(&der(0x30, &parts))
 }
 
 /// Certificates in the envelope of a message that nobody signed (RFC 2315 section 9.1): one file for

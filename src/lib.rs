@@ -11,7 +11,8 @@
 //! |---|---|
 //! | client | who connected to us |
 //! | target | the `host:port` that the client named in CONNECT |
-//! | remote | the socket we dialled |
+//! | relay proxy | the proxy that we may have to go through ([`logic::relay_proxies`]) |
+//! | remote | the socket we dialled: the target, or the relay proxy |
 //! | session | accept to close of one client connection ([`logic::session`]) |
 //! | stage | what a session waits for ([`logic::ending::Stage`]) |
 //! | up, down | client to remote, remote to client |
@@ -28,13 +29,13 @@
 //!
 //! | room | holds | does not know |
 //! |---|---|---|
-//! | [`proto`] | bytes to values and back: target, head, reply, TLS records and hellos | sockets, clocks, events |
-//! | [`logic`] | decides, never does: session, flow, watch, policy, hosts, timers | sockets, clocks, events |
+//! | [`proto`] | bytes to values and back: target, head, reply, TLS records, hellos and certificates | sockets, clocks, events |
+//! | [`logic`] | decides, never does: session, flow, watch, policy, hosts, certificates, timers | sockets, clocks, events |
 //! | [`sys`] | what differs between systems, and the only `unsafe` | everything else |
 //! | [`net`] | mechanisms: the [`Kernel`](net::kernel::Kernel) trait, sockets, carriers, pools, slots, resolver | policy |
 //! | [`observe`] | events, their texts, their outlets, counters | what caused them |
 //! | [`serve`] | the shell: worker, tunnel, acceptor, start and stop | protocols |
-//! | [`config`] | a file to values, with the place of every mistake | what runs |
+//! | [`config`] | a file to values, with the place of every mistake; changes to the file, as a whole or not at all | what runs |
 //! | [`cli`] | the command line | how it is done |
 //!
 //! Who may import whom is checked by `tests/tidy.rs`: `proto` <- `logic` <- `net`, `observe` <- `serve` <-
@@ -47,8 +48,10 @@
 //!   | AwaitHead          head whole and well-formed, host and port allowed
 //!   | AwaitAddress       addresses known, those that are allowed kept    (not for an address literal)
 //!   | AwaitDial          connected: "200" goes to the client, never before
+//!   | AwaitRelayProxy    only where a relay proxy was dialled: its 2xx has come, and then our "200"
 //!   | AwaitHello         the client's hello is whole: version and server name are right
-//!   | AwaitServerHello   the server's hello is whole: its version is right  (a retry stays here)
+//!   | AwaitServerHello   the server's hello is whole: its version is right  (a retry stays here; with a list
+//!   |                    of client certificates, until the server has changed its cipher)
 //!   | Tunnel             both directions spliced until both have ended, or one broke
 //!   v
 //! close                  one ending, one event
@@ -64,7 +67,8 @@
 //! 2. The tunnel reads the head and hands it to [`logic::session`], the transition table. Each input has one
 //!    action as its answer; the tunnel does it.
 //! 3. Names go to [`net::resolver`]'s threads. Addresses are judged after resolution, by [`logic::policy`], and
-//!    dialled as judged, with one family staggered after the other (`serve::dialling`).
+//!    dialled as judged, with one family staggered after the other (`serve::dialling`). Where a relay proxy leads
+//!    to the target, it is looked up, dialled and asked instead (`serve::asking`, [`logic::relay_call`]).
 //! 4. `serve::relay` asks each [`logic::flow`] for its next step and moves bytes with its [`net::carrier`]. While
 //!    the handshake is watched the carrier is a buffer, and [`logic::watch`] sees the bytes before they leave;
 //!    afterwards it is a pipe that splice(2) fills and empties, or a buffer where there is no splice.

@@ -109,7 +109,7 @@ impl Running {
 
     fn at(place: &Place) -> Result<Running, AskError> {
         let file = place.file.clone();
-        let loaded = load::read(place).map_err(AskError::Configuration)?;
+        let loaded = load::read_aside(place).map_err(AskError::Configuration)?;
         match loaded.config.admin_listen {
             None => Err(AskError::Off(file)),
             Some(address) if address.port() == 0 => Err(AskError::AnyPort(file)),

@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
+use super::check;
+use super::edit::{allowed, relay_proxy, settings};
+use super::explain::tell::{self as explain, ExplainFlags};
 use super::inspect::{self, CountersFlags, ReportFlags};
+use super::manual::{self, CompletionsFlags, ManFlags};
 use super::run::{self, RunFlags};
 
 /// Exit code for a wrong command line or configuration.
@@ -32,6 +36,24 @@ enum Command {
     /// Runs the gateway in the foreground until it is told to stop
     #[command(after_help = run::EXAMPLE)]
     Run(RunFlags),
+    /// Tells everything that is wrong with the configuration
+    #[command(after_help = check::EXAMPLE)]
+    Check,
+    /// Tells what a CONNECT to a target would get, and why
+    #[command(after_help = explain::EXAMPLE)]
+    Explain(ExplainFlags),
+    /// Shows or sets any key of the configuration
+    #[command(subcommand, after_help = settings::EXAMPLE)]
+    Config(settings::ConfigCommand),
+    /// Shows or sets the proxy that the gateway itself has to go through
+    #[command(subcommand, after_help = relay_proxy::EXAMPLE)]
+    RelayProxy(relay_proxy::RelayProxyCommand),
+    /// Shows or changes the hosts that clients may reach
+    #[command(subcommand, after_help = allowed::HOST_EXAMPLE)]
+    AllowedHost(allowed::HostCommand),
+    /// Shows or changes the subjects of client certificates that are let through
+    #[command(subcommand, after_help = allowed::CERTIFICATE_EXAMPLE)]
+    AllowedClientCertificate(allowed::CertificateCommand),
     /// Shows how the running gateway stands
     #[command(after_help = inspect::STATUS_EXAMPLE)]
     Status,
@@ -44,6 +66,12 @@ enum Command {
     /// Shows how long things take in the running gateway
     #[command(after_help = inspect::REPORT_EXAMPLE)]
     Report(ReportFlags),
+    /// Writes what a shell needs to complete these commands
+    #[command(after_help = manual::COMPLETIONS_EXAMPLE)]
+    Completions(CompletionsFlags),
+    /// Writes the manual pages
+    #[command(after_help = manual::MAN_EXAMPLE)]
+    Man(ManFlags),
 }
 
 const EXAMPLE: &str = "Example:\n  sluice run --config /etc/sluice/sluice.toml";
@@ -61,17 +89,25 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, now: SystemTime) -> E
     };
     match command {
         Command::Run(flags) => run::run(config.as_deref(), &flags, now),
+        Command::Check => check::run(config.as_deref()),
+        Command::Explain(flags) => explain::run(config.as_deref(), &flags),
+        Command::Config(command) => settings::run(config.as_deref(), &command),
+        Command::RelayProxy(command) => relay_proxy::run(config.as_deref(), &command),
+        Command::AllowedHost(command) => allowed::hosts(config.as_deref(), &command),
+        Command::AllowedClientCertificate(command) => {
+            allowed::certificates(config.as_deref(), &command)
+        }
         Command::Status => inspect::status(config.as_deref()),
         Command::Reload => inspect::reload(config.as_deref()),
         Command::Counters(flags) => inspect::counters(config.as_deref(), &flags),
         Command::Report(flags) => inspect::report(config.as_deref(), &flags),
+        Command::Completions(flags) => manual::completions(CommandLine::command(), &flags),
+        Command::Man(flags) => manual::man(CommandLine::command(), &flags),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
     use crate::observe::settings::Format;
 
@@ -82,7 +118,10 @@ mod tests {
     #[test]
     fn the_command_line_is_sound_and_each_command_has_an_example() {
         CommandLine::command().debug_assert();
-        for command in CommandLine::command().get_subcommands() {
+        let commands: Vec<clap::Command> =
+            CommandLine::command().get_subcommands().cloned().collect();
+        let deeper = commands.iter().flat_map(clap::Command::get_subcommands);
+        for command in commands.iter().chain(deeper) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.starts_with("Example"), "{}", command.get_name());
         }

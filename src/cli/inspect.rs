@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::observe::histograms::Timing;
-use crate::observe::status::{ConfigurationStatus, CounterStatus, Status, WorkerStatus};
+use crate::observe::status::{
+    ConfigurationStatus, CounterStatus, RelayProxyStatus, Status, WorkerStatus,
+};
 
 use super::ask::{AskError, Running};
 
@@ -146,13 +148,14 @@ fn print(text: Result<String, AskError>) -> ExitCode {
     }
 }
 
-fn write(text: &str) -> io::Result<()> {
+/// Writes to standard output.
+pub(super) fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-fn exit_code(written: io::Result<()>) -> ExitCode {
+pub(super) fn exit_code(written: io::Result<()>) -> ExitCode {
     match written {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read has seen enough.
@@ -244,6 +247,9 @@ fn status_text(status: &Status, readiness: &str) -> String {
         table.text("Descriptors", &told);
     }
     table.text("Names to resolve", &status.resolver_queued.to_string());
+    for proxy in &status.relay_proxies {
+        table.text("Relay proxy", &relay_proxy_text(proxy));
+    }
     for (index, worker) in status.workers.iter().enumerate() {
         table.text(&format!("Worker {index}"), &worker_text(worker));
     }
@@ -251,6 +257,16 @@ fn status_text(status: &Status, readiness: &str) -> String {
         table.text(&format!("Limit {name}"), &value.to_string());
     }
     table.0
+}
+
+fn relay_proxy_text(proxy: &RelayProxyStatus) -> String {
+    let RelayProxyStatus { address, lost, skipped_ms, failures, .. } = proxy;
+    match lost {
+        None => format!("{address}, works, has failed {failures} sessions"),
+        Some(why) => format!(
+            "{address}, lost: {why}; passed over for {skipped_ms} ms, has failed {failures} sessions"
+        ),
+    }
 }
 
 fn worker_text(worker: &WorkerStatus) -> String {
@@ -329,6 +345,32 @@ mod tests {
         assert!(!text.contains("/s") && !text.contains("Refused"), "{text}");
         let width = text.lines().next().map(str::len);
         assert!(text.lines().all(|line| Some(line.len()) == width), "{text}");
+    }
+
+    #[test]
+    fn a_status_tells_how_relay_proxies_fare() {
+        let works = RelayProxyStatus { address: "a:1".to_owned(), up: true, ..Default::default() };
+        let lost = RelayProxyStatus {
+            address: "b:2".to_owned(),
+            lost: Some("it says 503".to_owned()),
+            skipped_ms: 9_000,
+            failures: 3,
+            ..Default::default()
+        };
+        let relay_proxies = vec![works, lost];
+        let text = status_text(&Status { relay_proxies, ..Status::default() }, "ready");
+        let told: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("Relay proxy"))
+            .map(str::trim)
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "a:1, works, has failed 0 sessions",
+                "b:2, lost: it says 503; passed over for 9000 ms, has failed 3 sessions",
+            ]
+        );
     }
 
     #[test]

@@ -2,6 +2,10 @@
 //! 0 done, 1 failed at run time, 2 usage or configuration.
 
 mod ask;
+mod check;
 pub mod command;
+mod edit;
+mod explain;
 mod inspect;
+mod manual;
 pub mod run;

@@ -19,7 +19,7 @@ use crate::observe::outlets;
 use crate::observe::settings::{Destination, Format};
 use crate::serve::acceptor::Accepting;
 use crate::serve::gateway;
-use crate::serve::start::{Start, StartError};
+use crate::serve::start::{Fault, Start, StartError};
 
 use super::command::USAGE;
 
@@ -98,18 +98,22 @@ fn serve(prepared: Prepared, accepting: Option<Accepting>, now: SystemTime) -> E
 
 /// The configuration as it is now. A file that is empty or gone is a mistake, not a wish to allow
 /// nothing: what was in force stays.
-fn reread(place: &Place, overrides: &Overrides) -> Result<Config, Vec<String>> {
-    let Loaded { mut config, is_from_file } = load::read(place)
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+fn reread(place: &Place, overrides: &Overrides) -> Result<Config, Vec<Fault>> {
+    let Loaded { mut config, is_from_file } =
+        load::read(place).map_err(|problems| problems.iter().map(fault).collect::<Vec<_>>())?;
     let file = place.file.display();
     if !is_from_file {
-        return Err(vec![format!("{file}: the file is gone")]);
+        return Err(vec![Fault::of(&format_args!("{file}: the file is gone"))]);
     }
     if config.is_blank {
-        return Err(vec![format!("{file}: the file is empty")]);
+        return Err(vec![Fault::of(&format_args!("{file}: the file is empty"))]);
     }
     config.apply(overrides);
     Ok(config)
+}
+
+fn fault(problem: &Problem) -> Fault {
+    Fault { reason: problem.reason, text: problem.to_string() }
 }
 
 /// Finds and reads the configuration, and lets the flags beat it. `variable` is `$SLUICE_CONFIG`.
@@ -136,9 +140,7 @@ pub fn prepare(
 
 /// Each problem as one event 401 on stderr: the outlet of a wrong configuration cannot be known.
 fn tell(problems: &[Problem], format: Format, now: SystemTime) {
-    let event = |problem: &Problem| {
-        Event::new(Reason::ConfigurationInvalid, now).detail(problem.to_string())
-    };
+    let event = |problem: &Problem| Event::new(problem.reason, now).detail(problem.to_string());
     outlets::print(&problems.iter().map(event).collect::<Vec<_>>(), format);
 }
 

@@ -17,6 +17,14 @@ pub fn between(old: &Config, new: &Config) -> Vec<String> {
     };
     note("listen", old.listen != new.listen);
     note("carrier", old.carrier != new.carrier);
+    let (old_relay, new_relay) = (&old.relay_proxy, &new.relay_proxy);
+    note("relay_proxy.addresses", old_relay.addresses != new_relay.addresses);
+    note("relay_proxy.direct", old_relay.direct != new_relay.direct);
+    note("relay_proxy.username", old_relay.username != new_relay.username);
+    // The name is part of it.
+    let same_user = old_relay.username == new_relay.username;
+    let same_password = old_relay.authorization == new_relay.authorization;
+    note("relay_proxy.password", same_user && !same_password);
     note("dial.source_addresses", old.source_addresses != new.source_addresses);
     note("allow.addresses", old.addresses != new.addresses);
     note("allow.clients", old.clients != new.clients);
@@ -24,6 +32,9 @@ pub fn between(old: &Config, new: &Config) -> Vec<String> {
     note("allow.cut_open", old.cuts_open != new.cuts_open);
     note("tls.min_version", old.min_version != new.min_version);
     note("tls.server_name", old.match_server_name != new.match_server_name);
+    note("allow.client_certificates", old.client_certificates != new.client_certificates);
+    let unseen_differs = old.unseen_client_certificate != new.unseen_client_certificate;
+    note("tls.unseen_client_certificate", unseen_differs);
     note("admin.listen", old.admin_listen != new.admin_listen);
     note("events", old.events != new.events);
     if old.workers != new.workers {
@@ -86,6 +97,12 @@ mod tests {
             (
                 "listen = [\"127.0.0.1:1\"]\nallow.hosts = [\"a.b\", \"c.d\"]\ntls.min_version = \"1.3\"",
                 vec!["listen", "tls.min_version"],
+            ),
+            (
+                "allow.hosts = [\"a.b\", \"c.d\"]\nrelay_proxy.addresses = [\"http://p\"]\n\
+                 relay_proxy.direct = [\"e.f\"]\nrelay_proxy.username = \"u\"\n\
+                 relay_proxy.password = \"hunter2\"",
+                vec!["relay_proxy.addresses", "relay_proxy.direct", "relay_proxy.username"],
             ),
             (
                 "allow.hosts = [\"a.b\", \"c.d\"]\nproxy_protocol.from = [\"10.0.0.0/8\"]",

@@ -6,17 +6,21 @@ pub mod fuzzed;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use toml_edit::Document;
+use toml_edit::{Document, Table};
 
 use crate::logic::addresses::Addresses;
+use crate::logic::certificates::{SubjectRule, Subjects, UnseenAllowed};
 use crate::logic::hosts::{HostPattern, Hosts};
 use crate::observe::events::Level;
 use crate::observe::settings::{Destination, Format};
 use crate::proto::tls::Version;
 
+use super::edit::text::Text;
+use super::keys::{Key, Kind};
 use super::networks;
 use super::place::{self, Place};
 use super::problem::{Problem, Problems};
+use super::relay_proxy::{self, Home};
 use super::schema::{CarrierChoice, Config, LIMITS, WORKERS_MAX};
 use super::section::Section;
 
@@ -34,9 +38,21 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with the file.
 pub fn read(place: &Place) -> Result<Loaded, Vec<Problem>> {
+    read_for(true, place)
+}
+
+/// As [`read`], for a program that is not the gateway.
+///
+/// # Errors
+/// As [`read`], but for credentials that the service manager hands to the gateway alone.
+pub fn read_aside(place: &Place) -> Result<Loaded, Vec<Problem>> {
+    read_for(false, place)
+}
+
+fn read_for(is_gateway: bool, place: &Place) -> Result<Loaded, Vec<Problem>> {
     match place.read() {
         Ok(Some(bytes)) => {
-            let config = parse(&bytes, &place.file)?;
+            let config = parse_for(is_gateway, &bytes, &place.file)?;
             Ok(Loaded { config, is_from_file: true })
         }
         Ok(None) => Ok(Loaded { config: Config::default(), is_from_file: false }),
@@ -44,11 +60,41 @@ pub fn read(place: &Place) -> Result<Loaded, Vec<Problem>> {
     }
 }
 
+/// The text of the configuration at `place`, without a byte order mark; empty where nobody named a file
+/// and there is none.
+///
+/// # Errors
+/// Everything that is wrong with the file.
+pub fn text(place: &Place) -> Result<Text, Vec<Problem>> {
+    let bytes = place.read().map_err(|problem| vec![problem])?.unwrap_or_default();
+    parse_aside(&bytes, &place.file)?;
+    let text = place::text(&bytes, &place.file).map_err(|problem| vec![problem])?;
+    Ok(Text::new(text.trim_start_matches('\u{feff}')))
+}
+
 /// The configuration in `bytes`, which `file` is said to hold.
 ///
 /// # Errors
 /// Everything that is wrong with it; at least one problem, in the order of the file.
 pub fn parse(bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
+    parse_for(true, bytes, file)
+}
+
+fn parse_for(is_gateway: bool, bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into);
+    parse_at(bytes, &Home { file, credentials, is_gateway })
+}
+
+/// As [`parse`], for a program that is not the gateway.
+///
+/// # Errors
+/// As [`parse`], but for credentials that the service manager hands to the gateway alone.
+pub fn parse_aside(bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
+    parse_for(false, bytes, file)
+}
+
+pub(super) fn parse_at(bytes: &[u8], home: &Home<'_>) -> Result<Config, Vec<Problem>> {
+    let file = home.file;
     let text = place::text(bytes, file).map_err(|problem| vec![problem])?;
     let mut problems = Problems::new();
     let document = match Document::parse(text) {
@@ -58,12 +104,20 @@ pub fn parse(bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
             return Err(problems.locate(file, text));
         }
     };
-    let mut config = config(Section::top(document.as_table()), &mut problems);
+    let (mut config, _) = config(Section::top(document.as_table()), home, &mut problems);
     config.is_blank = document.as_table().is_empty();
     if problems.is_empty() { Ok(config) } else { Err(problems.locate(file, text)) }
 }
 
-fn config(mut top: Section<'_>, problems: &mut Problems) -> Config {
+/// Every key that a configuration may have, in the order of the sections.
+pub fn keys() -> Vec<Key> {
+    let home = Home { file: Path::new(""), credentials: None, is_gateway: false };
+    let (_, keys) = config(Section::top(&Table::new()), &home, &mut Problems::new());
+    keys.into_iter().filter(|key| key.kind != Kind::Section).collect()
+}
+
+/// The configuration, and the keys that were asked for.
+fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Config, Vec<Key>) {
     let mut config = Config::default();
     if let Some(listen) = top.list("listen", networks::listen, problems) {
         if listen.value.is_empty() {
@@ -78,6 +132,7 @@ fn config(mut top: Section<'_>, problems: &mut Problems) -> Config {
     if let Some(carrier) = top.choice("carrier", &CARRIERS, problems) {
         config.carrier = carrier;
     }
+    let mut relay_proxy = top.section("relay_proxy", problems);
     let mut allow = top.section("allow", problems);
     let mut dial = top.section("dial", problems);
     let mut proxy_protocol = top.section("proxy_protocol", problems);
@@ -85,6 +140,7 @@ fn config(mut top: Section<'_>, problems: &mut Problems) -> Config {
     let mut limits = top.section("limits", problems);
     let mut events = top.section("events", problems);
     let mut admin = top.section("admin", problems);
+    config.relay_proxy = relay_proxy::read(&mut relay_proxy, home, problems);
     read_allow(&mut allow, &mut config, problems);
     if let Some(sources) = dial.list("source_addresses", networks::source, problems) {
         config.source_addresses = sources.value;
@@ -98,6 +154,9 @@ fn config(mut top: Section<'_>, problems: &mut Problems) -> Config {
     if let Some(is_matched) = tls.choice("server_name", &SERVER_NAMES, problems) {
         config.match_server_name = is_matched;
     }
+    let mut unseen =
+        tls.subsection("unseen_client_certificate", "tls.unseen_client_certificate", problems);
+    config.unseen_client_certificate = read_unseen(&mut unseen, problems);
     for limit in LIMITS {
         if let Some(found) = limits.number(limit.key, limit.least..=limit.most, problems) {
             (limit.set)(&mut config.limits, found.value);
@@ -113,12 +172,13 @@ fn config(mut top: Section<'_>, problems: &mut Problems) -> Config {
             ),
         }
     }
-    let sections = [top, allow, dial, proxy_protocol, tls, limits, events, admin];
-    let keys: Vec<String> = sections.iter().flat_map(Section::known).collect();
+    let sections =
+        [top, relay_proxy, allow, dial, proxy_protocol, tls, unseen, limits, events, admin];
+    let keys: Vec<Key> = sections.iter().flat_map(Section::known).collect();
     for section in sections {
         section.finish(&keys, problems);
     }
-    config
+    (config, keys)
 }
 
 fn read_allow(allow: &mut Section<'_>, config: &mut Config, problems: &mut Problems) {
@@ -132,9 +192,18 @@ fn read_allow(allow: &mut Section<'_>, config: &mut Config, problems: &mut Probl
     if let Some(clients) = allow.list("clients", networks::block, problems) {
         config.clients = clients.value;
     }
+    let subject = |text: &str| SubjectRule::parse(text).map_err(|error| error.to_string());
+    if let Some(subjects) = allow.list("client_certificates", subject, problems) {
+        config.client_certificates = Subjects::new(subjects.value);
+    }
     if let Some(cuts_open) = allow.boolean("cut_open", problems) {
         config.cuts_open = cuts_open;
     }
+}
+
+fn read_unseen(unseen: &mut Section<'_>, problems: &mut Problems) -> UnseenAllowed {
+    let mut allows = |key| unseen.choice(key, &UNSEEN, problems).unwrap_or_default();
+    UnseenAllowed { tls13: allows("tls13"), resumed: allows("resumed"), none: allows("none") }
 }
 
 fn read_events(events: &mut Section<'_>, config: &mut Config, problems: &mut Problems) {
@@ -169,6 +238,8 @@ const VERSIONS: [(&str, Version); 4] = [
 
 const SERVER_NAMES: [(&str, bool); 2] = [("match", true), ("off", false)];
 
+const UNSEEN: [(&str, bool); 2] = [("refuse", false), ("allow", true)];
+
 /// An address twice would refuse itself when it is bound; port 0 is another port each time.
 fn without_repeats(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut kept: Vec<SocketAddr> = Vec::new();
@@ -194,10 +265,16 @@ mod tests {
         listen = ["127.0.0.1:0", "[::1]:8080", "[::1]:8080"]
         workers = 3
         carrier = "copy"
+        [relay_proxy]
+        addresses = ["http://proxy.example.com:8080", "http://[::1]"]
+        direct = ["*.near.example.com"]
+        username = "user1"
+        password = "open sesame"
         [allow]
         hosts = ["www.test.com", "*.ods.example.com", "intranet.example.com:8443"]
         addresses = ["127.0.0.0/8", "fd00::1"]
         clients = ["10.0.0.0/8", "::ffff:192.0.2.0/120"]
+        client_certificates = ["Gateway", "CN=agent, O=Example"]
         cut_open = true
         [dial]
         source_addresses = ["127.0.0.2"]
@@ -206,6 +283,7 @@ mod tests {
         [tls]
         min_version = "1.3"
         server_name = "off"
+        unseen_client_certificate = { tls13 = "allow", none = "allow" }
         [limits]
         sessions = 0
         sessions_per_client = 7
@@ -213,6 +291,7 @@ mod tests {
         head_ms = 1
         resolve_ms = 2
         dial_ms = 3
+        relay_proxy_ms = 9
         hello_bytes = 1_048_576
         hello_ms = 4
         idle_ms = 2073600000
@@ -243,6 +322,12 @@ mod tests {
         assert_eq!(listen, ["127.0.0.1:0", "[::1]:8080"]);
         assert!(!config.listen_is_default && !config.match_server_name);
         assert_eq!((config.workers, config.carrier), (3, CarrierChoice::Copy));
+        let relay_proxies: Vec<String> =
+            config.relay_proxy.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(relay_proxies, ["proxy.example.com:8080", "[::1]:80"]);
+        assert_eq!(config.relay_proxy.direct.len(), 1);
+        assert_eq!(config.relay_proxy.username.as_deref(), Some("user1"));
+        assert!(config.relay_proxy.authorization.is_some());
         assert_eq!(config.hosts.len(), 3);
         let target = Target::parse(b"a.ods.example.com:443").unwrap();
         assert!(matches!(config.hosts.judge(&target), HostVerdict::Allowed(_)));
@@ -254,11 +339,16 @@ mod tests {
         let balancers: Vec<String> = config.balancers.iter().map(ToString::to_string).collect();
         assert_eq!(balancers, ["10.0.0.4/32", "fd00::/8"]);
         assert_eq!(config.min_version, Version::TLS13);
+        let subjects: Vec<String> =
+            config.client_certificates.iter().map(ToString::to_string).collect();
+        assert_eq!(subjects, ["Gateway", "CN=agent, O=Example"]);
+        let unseen = UnseenAllowed { tls13: true, resumed: false, none: true };
+        assert_eq!(config.unseen_client_certificate, unseen);
         let limits = format!("{:?}", config.limits);
         assert_eq!(
             limits,
             "Limits { sessions: 0, sessions_per_client: 7, head_bytes: 64, head_ms: 1, \
-             resolve_ms: 2, dial_ms: 3, hello_bytes: 1048576, hello_ms: 4, idle_ms: 2073600000, \
+             resolve_ms: 2, dial_ms: 3, relay_proxy_ms: 9, hello_bytes: 1048576, hello_ms: 4, idle_ms: 2073600000, \
              half_closed_ms: 0, session_ms: 5, keepalive_s: 32767, drain_ms: 0, \
              drain_notice_ms: 6 }"
         );

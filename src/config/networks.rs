@@ -85,9 +85,19 @@ pub(super) fn source(text: &str) -> Result<IpAddr, String> {
     Ok(address)
 }
 
-/// Text of the file within a message: no longer than a line can bear.
+/// Text of the file within a message: no longer than a line can bear, and without what stands before
+/// an @, which is a password as likely as not.
 pub(super) fn shown(text: &str) -> String {
     const SHOWN_CHARS: usize = 60;
+    let masked;
+    let text = match text.rsplit_once('@') {
+        None => text,
+        Some((secret, rest)) => {
+            let scheme = secret.find("://").map_or("", |at| &secret[..at + 3]);
+            masked = format!("{scheme}***@{rest}");
+            &masked
+        }
+    };
     let mut shown: String = text.chars().take(SHOWN_CHARS).collect();
     if shown.len() < text.len() {
         shown.push_str("...");
@@ -187,5 +197,7 @@ mod tests {
     fn what_is_shown_is_short() {
         assert_eq!(shown("abc"), "abc");
         assert_eq!(shown(&"x".repeat(1 << 20)).len(), 63);
+        assert_eq!(shown("http://u:p@ss@host:1"), "http://***@host:1");
+        assert_eq!(shown("u:p@"), "***@");
     }
 }

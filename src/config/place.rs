@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::problem::{Problem, position};
 
 /// Bytes of a configuration. 1 MiB: a list of 20,000 hosts takes half of it.
-const FILE_BYTES_MAX: usize = 1 << 20;
+pub(super) const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Where the configuration is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub(super) fn text<'a>(bytes: &'a [u8], file: &Path) -> Result<&'a str, Problem>
         }
     };
     let (line, column) = position(text, text.len());
-    Err(Problem { file: file.to_owned(), line, column, message: wrong.to_owned() })
+    Err(Problem { line, column, ..Problem::of_file(file, wrong) })
 }
 
 #[cfg(test)]

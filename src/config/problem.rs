@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::logic::reason::Reason;
+
 /// Problems told of one file. Who has more has saved the wrong file.
 const PROBLEMS_MAX: usize = 100;
 
@@ -18,18 +20,21 @@ pub struct Problem {
     pub column: usize,
     /// What is wrong and what to write instead.
     pub message: String,
+    /// The reason of its event.
+    pub reason: Reason,
 }
 
 impl Problem {
     /// A problem of the file as a whole.
     pub fn of_file(file: &Path, message: impl Into<String>) -> Problem {
-        Problem { file: file.to_owned(), line: 0, column: 0, message: message.into() }
+        let reason = Reason::ConfigurationInvalid;
+        Problem { file: file.to_owned(), line: 0, column: 0, message: message.into(), reason }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { file, line, column, message } = self;
+        let Problem { file, line, column, message, .. } = self;
         match line {
             0 => write!(f, "{}: {message}", file.display()),
             _ => write!(f, "{}:{line}:{column}: {message}", file.display()),
@@ -41,7 +46,7 @@ impl std::error::Error for Problem {}
 
 /// The problems of one text, gathered by byte offset.
 pub(super) struct Problems {
-    found: Vec<(usize, String)>,
+    found: Vec<(usize, Reason, String)>,
 }
 
 impl Problems {
@@ -51,7 +56,22 @@ impl Problems {
 
     /// Adds a problem at `span`; without one, at the begin of the text.
     pub(super) fn add(&mut self, span: Option<Range<usize>>, message: impl Into<String>) {
-        self.found.push((span.map_or(0, |span| span.start), printable(&message.into())));
+        self.add_for(Reason::ConfigurationInvalid, span, message);
+    }
+
+    /// Adds a problem whose event has a reason of its own.
+    pub(super) fn add_for(
+        &mut self,
+        reason: Reason,
+        span: Option<Range<usize>>,
+        message: impl Into<String>,
+    ) {
+        let message = printable(&message.into());
+        self.found.push((span.map_or(0, |span| span.start), reason, message));
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.found.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -60,15 +80,15 @@ impl Problems {
 
     /// The problems with line and column in `text`, in the order of the file.
     pub(super) fn locate(mut self, file: &Path, text: &str) -> Vec<Problem> {
-        self.found.sort_by_key(|(offset, _)| *offset);
+        self.found.sort_by_key(|(offset, ..)| *offset);
         let rest = self.found.len().saturating_sub(PROBLEMS_MAX);
         let mut located: Vec<Problem> = self
             .found
             .into_iter()
             .take(PROBLEMS_MAX)
-            .map(|(offset, message)| {
+            .map(|(offset, reason, message)| {
                 let (line, column) = position(text, offset);
-                Problem { file: file.to_owned(), line, column, message }
+                Problem { file: file.to_owned(), line, column, message, reason }
             })
             .collect();
         if rest > 0 {

@@ -5,10 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::logic::addresses::Addresses;
+use crate::logic::certificates::{Subjects, UnseenAllowed};
 use crate::logic::hosts::Hosts;
 use crate::logic::limits::Limits;
 use crate::observe::settings::{EventSettings, Format};
 use crate::proto::tls::Version;
+
+use super::relay_proxy::RelayProxySettings;
 
 /// The port of the original gateway.
 const DEFAULT_PORT: u16 = 8080;
@@ -31,6 +34,8 @@ pub struct Config {
     pub workers: usize,
     /// How tunnels move bytes.
     pub carrier: CarrierChoice,
+    /// Through whom targets are reached. Nobody: directly.
+    pub relay_proxy: RelayProxySettings,
     /// Addresses to dial from, each with ephemeral ports of its own. Empty = the system's choice.
     pub source_addresses: Vec<IpAddr>,
     /// Hosts that may be reached. None: a gateway that nobody configured opens nothing.
@@ -48,6 +53,11 @@ pub struct Config {
     pub min_version: Version,
     /// Whether the server name of a hello must be the host of its CONNECT.
     pub match_server_name: bool,
+    /// Subjects of client certificates that are admitted. Empty: certificates are not looked at.
+    pub client_certificates: Subjects,
+    /// With such a list, whether sessions pass of which no certificate can be seen. Refused: a check
+    /// that is passed by not showing up is none.
+    pub unseen_client_certificate: UnseenAllowed,
     /// Every limit.
     pub limits: Limits,
     /// Where events go.
@@ -112,6 +122,7 @@ impl Default for Config {
             listen_is_default: true,
             workers: 0,
             carrier: CarrierChoice::default(),
+            relay_proxy: RelayProxySettings::default(),
             source_addresses: Vec::new(),
             hosts: Hosts::default(),
             addresses: Addresses::new(Vec::new()),
@@ -120,6 +131,8 @@ impl Default for Config {
             cuts_open: false,
             min_version: Version::TLS12,
             match_server_name: true,
+            client_certificates: Subjects::default(),
+            unseen_client_certificate: UnseenAllowed::default(),
             limits: Limits::default(),
             events: EventSettings::default(),
             admin_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT))),
@@ -149,7 +162,7 @@ const TIME_MS_MAX: u64 = 24 * 24 * 3_600 * 1_000;
 const KEEPALIVE_S_MAX: u64 = 32_767;
 
 /// Every limit; what each is for is told where `Limits` is.
-pub const LIMITS: [Limit; 14] = [
+pub const LIMITS: [Limit; 15] = [
     size("sessions", 0, SESSIONS_MAX, |limits, value| limits.sessions = value as usize),
     size("sessions_per_client", 0, SESSIONS_MAX, |limits, value| {
         limits.sessions_per_client = value as usize;
@@ -160,6 +173,7 @@ pub const LIMITS: [Limit; 14] = [
     time("head_ms", 1, |limits, value| limits.head_ms = value),
     time("resolve_ms", 1, |limits, value| limits.resolve_ms = value),
     time("dial_ms", 1, |limits, value| limits.dial_ms = value),
+    time("relay_proxy_ms", 1, |limits, value| limits.relay_proxy_ms = value),
     time("hello_ms", 1, |limits, value| limits.hello_ms = value),
     time("idle_ms", 0, |limits, value| limits.idle_ms = value),
     time("half_closed_ms", 0, |limits, value| limits.half_closed_ms = value),

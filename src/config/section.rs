@@ -5,6 +5,7 @@ use std::ops::{Range, RangeInclusive};
 
 use toml_edit::{Item, Key, TableLike, Value};
 
+use super::keys::{Key as KnownKey, Kind};
 use super::networks::shown;
 use super::problem::Problems;
 
@@ -16,7 +17,7 @@ pub(super) struct Section<'a> {
     /// The name, as in `limits`; empty for the top of the file.
     name: &'static str,
     table: Option<&'a dyn TableLike>,
-    known: Vec<&'static str>,
+    known: Vec<(&'static str, Kind)>,
 }
 
 /// A value that is there, of the asked type, and its place.
@@ -34,10 +35,20 @@ impl<'a> Section<'a> {
 
     /// The section `name`; one without any key where the file does not have it.
     pub(super) fn section(&mut self, name: &'static str, problems: &mut Problems) -> Section<'a> {
-        let table = self.item(name).and_then(|(key, item)| {
+        self.subsection(name, name, problems)
+    }
+
+    /// The section under `key` of this one, whose path from the top is `name`.
+    pub(super) fn subsection(
+        &mut self,
+        key: &'static str,
+        name: &'static str,
+        problems: &mut Problems,
+    ) -> Section<'a> {
+        let table = self.item(key, Kind::Section).and_then(|(key, item)| {
             let table = item.as_table_like();
             if table.is_none() {
-                wrong_type(problems, name, "a section, as in [SECTION]", key, item);
+                wrong_type(problems, name, Kind::Section.expected(), key, item);
             }
             table
         });
@@ -51,7 +62,7 @@ impl<'a> Section<'a> {
         range: RangeInclusive<u64>,
         problems: &mut Problems,
     ) -> Option<Found<u64>> {
-        let found = self.value(key, "a whole number", problems, Item::as_integer)?;
+        let found = self.value(key, Kind::Number, problems, Item::as_integer)?;
         match u64::try_from(found.value) {
             Ok(value) if range.contains(&value) => Some(found.with(value)),
             _ => {
@@ -70,12 +81,12 @@ impl<'a> Section<'a> {
         key: &'static str,
         problems: &mut Problems,
     ) -> Option<Found<&'a str>> {
-        self.value(key, "a string", problems, Item::as_str)
+        self.value(key, Kind::Text, problems, Item::as_str)
     }
 
     /// true or false.
     pub(super) fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
-        let found = self.value(key, "true or false", problems, Item::as_bool)?;
+        let found = self.value(key, Kind::Flag, problems, Item::as_bool)?;
         Some(found.value)
     }
 
@@ -106,7 +117,7 @@ impl<'a> Section<'a> {
         read: impl Fn(&str) -> Result<T, String>,
         problems: &mut Problems,
     ) -> Option<Found<Vec<T>>> {
-        let found = self.value(key, "a list of strings", problems, Item::as_array)?;
+        let found = self.value(key, Kind::List, problems, Item::as_array)?;
         let mut values = Vec::new();
         for entry in found.value {
             let message = match entry {
@@ -130,10 +141,10 @@ impl<'a> Section<'a> {
 
     /// Tells the keys that nothing has asked for. `elsewhere` are the keys of other sections, as
     /// paths, to tell a key in the wrong one.
-    pub(super) fn finish(self, elsewhere: &[String], problems: &mut Problems) {
+    pub(super) fn finish(self, elsewhere: &[KnownKey], problems: &mut Problems) {
         let Some(table) = self.table else { return };
         for (name, item) in table.iter() {
-            if self.known.contains(&name) {
+            if self.known.iter().any(|(known, _)| *known == name) {
                 continue;
             }
             let span = table.get_key_value(name).and_then(|(key, _)| key.span());
@@ -146,42 +157,43 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The paths of all keys that were asked for.
-    pub(super) fn known(&self) -> impl Iterator<Item = String> + use<'_, 'a> {
-        self.known.iter().map(|key| self.path(key))
+    /// All keys that were asked for.
+    pub(super) fn known(&self) -> impl Iterator<Item = KnownKey> + use<'_, 'a> {
+        self.known.iter().map(|&(key, kind)| KnownKey { path: self.path(key), kind })
     }
 
-    fn meant(&self, name: &str, elsewhere: &[String]) -> Option<String> {
+    fn meant(&self, name: &str, elsewhere: &[KnownKey]) -> Option<String> {
         let lower = name.to_lowercase();
-        let likeness = |key: &&&'static str| strsim::jaro_winkler(&lower, key);
-        let nearest = self.known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let likeness = |key: &str| strsim::jaro_winkler(&lower, key);
+        let keys = self.known.iter().map(|(key, _)| *key);
+        let nearest = keys.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         if let Some(nearest) = nearest.filter(|key| likeness(key) >= LIKENESS) {
             return Some(self.path(nearest));
         }
-        let in_section = |path: &&String| path.rsplit('.').next() == Some(&lower);
-        elsewhere.iter().find(in_section).cloned()
+        let in_section = |key: &&KnownKey| key.path.rsplit('.').next() == Some(&lower);
+        elsewhere.iter().find(in_section).map(|key| key.path.clone())
     }
 
     fn value<T>(
         &mut self,
         key: &'static str,
-        expected: &str,
+        kind: Kind,
         problems: &mut Problems,
         read: impl Fn(&'a Item) -> Option<T>,
     ) -> Option<Found<T>> {
         let path = self.path(key);
-        let (toml_key, item) = self.item(key)?;
+        let (toml_key, item) = self.item(key, kind)?;
         match read(item) {
             Some(value) => Some(Found { value, span: item.span(), path }),
             None => {
-                wrong_type(problems, &path, expected, toml_key, item);
+                wrong_type(problems, &path, kind.expected(), toml_key, item);
                 None
             }
         }
     }
 
-    fn item(&mut self, key: &'static str) -> Option<(&'a Key, &'a Item)> {
-        self.known.push(key);
+    fn item(&mut self, key: &'static str, kind: Kind) -> Option<(&'a Key, &'a Item)> {
+        self.known.push((key, kind));
         self.table?.get_key_value(key)
     }
 

@@ -28,11 +28,13 @@ pub enum Stage {
     AwaitHead,
     /// The addresses of the target's name.
     AwaitAddress,
-    /// A connected remote.
+    /// A connected remote: the target, or a relay proxy.
     AwaitDial,
+    /// The relay proxy's answer.
+    AwaitRelayProxy,
     /// The whole of the client's hello.
     AwaitHello,
-    /// The server's answer to the hello.
+    /// The server's answer to the hello; with a list of client certificates, its change of cipher.
     AwaitServerHello,
     /// Nothing: both flows run freely.
     Tunnel,
@@ -42,10 +44,11 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in the order a session passes them.
-    pub const ALL: [Stage; 7] = [
+    pub const ALL: [Stage; 8] = [
         Stage::AwaitHead,
         Stage::AwaitAddress,
         Stage::AwaitDial,
+        Stage::AwaitRelayProxy,
         Stage::AwaitHello,
         Stage::AwaitServerHello,
         Stage::Tunnel,
@@ -58,6 +61,7 @@ impl Stage {
             Stage::AwaitHead => "await_head",
             Stage::AwaitAddress => "await_address",
             Stage::AwaitDial => "await_dial",
+            Stage::AwaitRelayProxy => "await_relay_proxy",
             Stage::AwaitHello => "await_hello",
             Stage::AwaitServerHello => "await_server_hello",
             Stage::Tunnel => "tunnel",
@@ -103,7 +107,8 @@ pub enum Cause {
     HalfClosed,
     /// The session reached `limits.session_ms`.
     TooOld,
-    /// The hello, or its answer, did not come within `limits.hello_ms`.
+    /// The hello, or its answer (all of the handshake where client certificates are looked at), did
+    /// not come within `limits.hello_ms`.
     HelloTimeout,
     /// A health check was answered.
     HealthChecked,

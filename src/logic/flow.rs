@@ -161,6 +161,11 @@ impl Flow {
         self.waiting = true;
     }
 
+    /// Whether what is held is kept; then nothing of it has reached the sink.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
     /// Lets what is held go to the sink.
     pub fn release(&mut self) {
         self.waiting = false;

@@ -15,8 +15,12 @@ pub enum Input<'a> {
     Resolved(Result<&'a [IpAddr], Refusal>),
     /// A remote is connected.
     Dialled,
-    /// No address could be connected, for this reason.
+    /// No address could be connected, for this reason; of relay proxies: none is left to try.
     DialFailed(Refusal),
+    /// Another relay proxy is dialled.
+    DialsNext,
+    /// Bytes of the relay proxy, while its answer is awaited.
+    RelayReply(&'a [u8]),
     /// All the bytes that a watched flow holds; those before `fresh` were held before.
     Held {
         /// The flow they are in.
@@ -69,8 +73,22 @@ pub enum Action {
         /// Index of the first byte after the head, where the target was an address itself.
         early_at: usize,
     },
-    /// Send the 200 and start both flows.
-    OpenTunnel,
+    /// Connect to a relay proxy. Bytes of the client from `early_at` on in the slice just given came
+    /// after the head.
+    DialRelayProxy {
+        /// Index of the first byte after the head.
+        early_at: usize,
+    },
+    /// Ask the connected relay proxy for the target.
+    AskRelayProxy,
+    /// Leave this relay proxy and try the next, if one is left.
+    TryNextRelayProxy(Refusal),
+    /// Send the 200 and start both flows. Bytes of a relay proxy from `early_at` on in the slice just
+    /// given came after its answer: they are the target's.
+    OpenTunnel {
+        /// Index of the first byte after the answer; 0 where the target itself was dialled.
+        early_at: usize,
+    },
     /// Keep the held bytes.
     Hold,
     /// Pour the held bytes.

@@ -18,9 +18,13 @@ pub struct Limits {
     /// Time for all dialling attempts together. 10 s: clients give up after 30 s or 60 s and should
     /// read our 504 rather than run into their own timeout.
     pub dial_ms: u64,
+    /// Time for a relay proxy's answer, once it is connected. 10 s: it dials the target meanwhile, and
+    /// clients should read our 504 rather than run into their own timeout.
+    pub relay_proxy_ms: u64,
     /// Bytes of a ClientHello message. 65,536: post-quantum key shares take 2 KiB, test suites 16 KiB.
     pub hello_bytes: usize,
-    /// Time for the hello after the 200, and again for the server's answer. 10 s.
+    /// Time for the hello after the 200, and again for the server's answer; with a list of client
+    /// certificates that is all of the handshake up to the server's change of cipher. 10 s.
     pub hello_ms: u64,
     /// Time without a byte in either direction before a tunnel is reset. 600,000 (10 min): long
     /// polls and web sockets of the agents are silent for minutes. 0 = off.
@@ -61,6 +65,7 @@ impl Default for Limits {
             head_ms: 10_000,
             resolve_ms: 5_000,
             dial_ms: 10_000,
+            relay_proxy_ms: 10_000,
             hello_bytes: 65_536,
             hello_ms: 10_000,
             idle_ms: 600_000,

@@ -1,7 +1,10 @@
 //! Decides, never does. `now` is an argument; there is no socket, no stream, no event in here.
 
 pub mod addresses;
+pub mod certificates;
 pub mod ending;
+pub mod expected;
+pub mod flight;
 pub mod flow;
 pub mod hosts;
 pub mod input;
@@ -9,6 +12,11 @@ pub mod introduction;
 pub mod limits;
 pub mod policy;
 pub mod reason;
+pub mod relay_call;
+pub mod relay_proxies;
+mod relayed;
+pub mod resumption;
+pub mod secret;
 pub mod session;
 pub mod stagger;
 pub mod strand;

@@ -2,17 +2,23 @@
 //! the configuration: a session keeps the one it began with.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
 use ipnet::IpNet;
 
 use super::addresses::{Addresses, canonical};
+use super::certificates::CertificateRules;
 use super::hosts::{HostVerdict, Hosts};
 use super::limits::Limits;
 use super::reason::Reason;
+use super::relay_proxies::RelayRules;
+use super::watch::Watch;
 use crate::proto::head::HeadError;
 use crate::proto::target::{Host, Target};
 use crate::proto::tls::Version;
 use crate::proto::tls::hello::{ClientHello, ServerHello, ServerName};
+use crate::proto::via::Via;
 
 /// Everything that decides about a session.
 #[derive(Debug)]
@@ -25,8 +31,12 @@ pub struct Policy {
     pub clients: Vec<IpNet>,
     /// Blocks of load balancers whose PROXY header is believed, and required.
     pub balancers: Vec<IpNet>,
+    /// How targets are reached: directly, or through a relay proxy.
+    pub relay: RelayRules,
     /// What a handshake must show.
     pub tls: TlsRules,
+    /// Whose client certificates are admitted; `None` = they are not looked at.
+    pub certificates: Option<Arc<CertificateRules>>,
     /// Sizes and times.
     pub limits: Limits,
 }
@@ -75,6 +85,15 @@ impl From<HeadError> for Refusal {
 }
 
 impl Policy {
+    /// The watch over a tunnel that opens at `now`.
+    pub fn watch(&self, now: Instant) -> Watch {
+        let watch = Watch::new(self.tls, self.limits.hello_bytes);
+        match &self.certificates {
+            Some(rules) => watch.with_certificates(Arc::clone(rules), now),
+            None => watch,
+        }
+    }
+
     /// Judges who connects.
     pub fn judge_client(&self, client: IpAddr) -> Result<(), Refusal> {
         let client = canonical(client);
@@ -97,6 +116,20 @@ impl Policy {
             HostVerdict::PortNotAllowed => Err(Refusal::plain(Reason::PortNotAllowed)),
             HostVerdict::HostNotAllowed => Err(Refusal::plain(Reason::HostNotAllowed)),
         }
+    }
+
+    /// Judges the way that a request has come: one that comes back to the gateway that sent it would go
+    /// round for ever.
+    pub fn judge_way(&self, passed: Option<&Via>) -> Result<(), Refusal> {
+        let Some(passed) = passed else { return Ok(()) };
+        if passed.names(&self.relay.name) {
+            let text = "the request has passed this gateway before";
+            return Err(Refusal::because(Reason::Loop, text));
+        }
+        if passed.is_too_long() {
+            return Err(Refusal::because(Reason::Loop, "the request has passed too many proxies"));
+        }
+        Ok(())
     }
 
     /// Keeps those of a target's addresses that may be dialled, in their order.

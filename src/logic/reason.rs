@@ -26,7 +26,7 @@ pub enum Reason {
     AddressNotAllowed,
     /// The client's address is not admitted.
     ClientNotAllowed,
-    /// The target is this gateway itself.
+    /// The target, or the relay proxy, leads back to this gateway.
     Loop,
     /// The name has no address, or the resolver failed.
     ResolveFailed,
@@ -38,6 +38,16 @@ pub enum Reason {
     DialTimeout,
     /// No free ephemeral port towards the target.
     NoSourcePort,
+    /// No relay proxy could be connected.
+    RelayProxyUnreachable,
+    /// The relay proxy refuses the target, or cannot reach it.
+    RelayProxyRefused,
+    /// The relay proxy wants credentials, or other ones.
+    RelayProxyRefusedCredentials,
+    /// What the relay proxy answers is no answer.
+    RelayProxyBadReply,
+    /// The relay proxy did not answer in time.
+    RelayProxyTimeout,
     /// The session limit is reached.
     TooManySessions,
     /// The session limit of this client address is reached.
@@ -62,6 +72,14 @@ pub enum Reason {
     ServerNameMismatch,
     /// The hello names no server although the target is a name.
     ServerNameMissing,
+    /// No entry admits the subject of the client's certificate.
+    ClientCertificateNotAllowed,
+    /// TLS 1.3 hides whether there is a client certificate.
+    ClientCertificateUnseenTls13,
+    /// A resumed session shows no client certificate.
+    ClientCertificateUnseenResumed,
+    /// There is no client certificate.
+    ClientCertificateUnseenNone,
     /// The TLS session has been verified.
     TlsVerified,
     /// A well-formed CONNECT came in.
@@ -80,6 +98,10 @@ pub enum Reason {
     NothingAllowed,
     /// A new generation of the configuration is in force.
     Reloaded,
+    /// A relay proxy that failed works again.
+    RelayProxyReached,
+    /// A relay proxy that worked has failed.
+    RelayProxyLost,
     /// The gateway refuses new sessions and waits for the open ones.
     DrainStarted,
     /// The gateway is up.
@@ -88,6 +110,8 @@ pub enum Reason {
     Stopped,
     /// The configuration is wrong.
     ConfigurationInvalid,
+    /// A file with a secret can be read by others.
+    SecretReadable,
     /// A session's code panicked; only that session ended.
     SessionPanicked,
     /// Events were dropped because the outlet was slow or full.
@@ -123,6 +147,11 @@ impl Reason {
         Reason::DialFailed,
         Reason::DialTimeout,
         Reason::NoSourcePort,
+        Reason::RelayProxyUnreachable,
+        Reason::RelayProxyRefused,
+        Reason::RelayProxyRefusedCredentials,
+        Reason::RelayProxyBadReply,
+        Reason::RelayProxyTimeout,
         Reason::TooManySessions,
         Reason::TooManySessionsOfClient,
         Reason::ResolverBusy,
@@ -135,6 +164,10 @@ impl Reason {
         Reason::HelloTooLarge,
         Reason::ServerNameMismatch,
         Reason::ServerNameMissing,
+        Reason::ClientCertificateNotAllowed,
+        Reason::ClientCertificateUnseenTls13,
+        Reason::ClientCertificateUnseenResumed,
+        Reason::ClientCertificateUnseenNone,
         Reason::TlsVerified,
         Reason::ConnectReceived,
         Reason::SessionEnded,
@@ -144,10 +177,13 @@ impl Reason {
         Reason::LimitsKnown,
         Reason::NothingAllowed,
         Reason::Reloaded,
+        Reason::RelayProxyReached,
+        Reason::RelayProxyLost,
         Reason::DrainStarted,
         Reason::Started,
         Reason::Stopped,
         Reason::ConfigurationInvalid,
+        Reason::SecretReadable,
         Reason::SessionPanicked,
         Reason::EventsLost,
         Reason::DescriptorsExhausted,
@@ -176,6 +212,11 @@ impl Reason {
             Reason::DialFailed => "dial_failed",
             Reason::DialTimeout => "dial_timeout",
             Reason::NoSourcePort => "no_source_port",
+            Reason::RelayProxyUnreachable => "relay_proxy_unreachable",
+            Reason::RelayProxyRefused => "relay_proxy_refused",
+            Reason::RelayProxyRefusedCredentials => "relay_proxy_refused_credentials",
+            Reason::RelayProxyBadReply => "relay_proxy_bad_reply",
+            Reason::RelayProxyTimeout => "relay_proxy_timeout",
             Reason::TooManySessions => "too_many_sessions",
             Reason::TooManySessionsOfClient => "too_many_sessions_of_client",
             Reason::ResolverBusy => "resolver_busy",
@@ -188,6 +229,10 @@ impl Reason {
             Reason::HelloTooLarge => "hello_too_large",
             Reason::ServerNameMismatch => "server_name_mismatch",
             Reason::ServerNameMissing => "server_name_missing",
+            Reason::ClientCertificateNotAllowed => "client_certificate_not_allowed",
+            Reason::ClientCertificateUnseenTls13 => "client_certificate_unseen_tls13",
+            Reason::ClientCertificateUnseenResumed => "client_certificate_unseen_resumed",
+            Reason::ClientCertificateUnseenNone => "client_certificate_unseen_none",
             Reason::TlsVerified => "tls_verified",
             Reason::ConnectReceived => "connect_received",
             Reason::SessionEnded => "session_ended",
@@ -197,10 +242,13 @@ impl Reason {
             Reason::LimitsKnown => "limits",
             Reason::NothingAllowed => "nothing_allowed",
             Reason::Reloaded => "reloaded",
+            Reason::RelayProxyReached => "relay_proxy_reached",
+            Reason::RelayProxyLost => "relay_proxy_lost",
             Reason::DrainStarted => "drain_started",
             Reason::Started => "started",
             Reason::Stopped => "stopped",
             Reason::ConfigurationInvalid => "configuration_invalid",
+            Reason::SecretReadable => "secret_readable",
             Reason::SessionPanicked => "session_panicked",
             Reason::EventsLost => "events_lost",
             Reason::DescriptorsExhausted => "descriptors_exhausted",

@@ -13,6 +13,7 @@ use super::introduction::{Introduced, Introduction};
 use super::limits;
 use super::policy::{Policy, Refusal};
 use super::reason::Reason;
+use super::relay_call::RelayCall;
 use super::watch::{Direction, Facts, Verdict, Watch};
 use crate::proto::head::{HeadReader, Progress, Request};
 use crate::proto::target::{Host, Target};
@@ -26,9 +27,11 @@ pub struct Session {
     stage: Stage,
     client: IpAddr,
     introduction: Introduction,
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<Policy>,
     head: HeadReader,
-    target: Option<Target>,
+    pub(super) target: Option<Target>,
+    /// Until a relay proxy has answered, where the target is reached through one.
+    pub(super) call: Option<Box<RelayCall>>,
     watch: Option<Box<Watch>>,
     stage_deadline: Option<Instant>,
     oldest: Option<Instant>,
@@ -50,6 +53,7 @@ impl Session {
             introduction: Introduction::of(client, &policy),
             head: HeadReader::new(limits.head_bytes),
             target: None,
+            call: None,
             watch: None,
             stage_deadline: Some(now + Duration::from_millis(limits.head_ms)),
             oldest: limits::duration(limits.session_ms).map(|age| now + age),
@@ -130,6 +134,13 @@ impl Session {
         match (self.stage, input) {
             (Stage::Refusing, input) => self.after_refusal(input, now),
 
+            // What a relay proxy breaks is not a tunnel yet.
+            (Stage::AwaitRelayProxy, Input::Ended(Side::Remote) | Input::Broke(Side::Remote)) => {
+                self.on_relay_end(now)
+            }
+            (Stage::AwaitRelayProxy, Input::RelayReply(bytes)) => self.on_relay_reply(bytes, now),
+            (Stage::AwaitRelayProxy, Input::DialsNext) => self.dials_relay_proxy(now),
+
             (_, Input::Stop) => self.end(Side::Gateway, Cause::Stopping),
             (_, Input::Cut) => self.end(Side::Gateway, Cause::Cut),
             (_, Input::Broke(side)) => self.end(side, Cause::Reset),
@@ -148,16 +159,16 @@ impl Session {
             }
             (Stage::AwaitAddress, Input::Resolved(Err(refusal))) => self.refuse(refusal, now),
 
-            (Stage::AwaitDial, Input::Dialled) => {
-                let limits = &self.policy.limits;
-                self.watch = Some(Box::new(Watch::new(self.policy.tls, limits.hello_bytes)));
-                self.enter(Stage::AwaitHello, limits.hello_ms, now);
-                Action::OpenTunnel
+            (Stage::AwaitDial, Input::Dialled) if self.call.is_some() => self.ask_relay_proxy(now),
+            (Stage::AwaitDial, Input::Dialled) => self.open(0, now),
+            (Stage::AwaitDial | Stage::AwaitRelayProxy, Input::DialFailed(refusal)) => {
+                self.refuse(refusal, now)
             }
-            (Stage::AwaitDial, Input::DialFailed(refusal)) => self.refuse(refusal, now),
 
             // A client that half-closes before the 200 may still read its answer.
-            (Stage::AwaitAddress | Stage::AwaitDial, Input::Ended(_)) => Action::Wait,
+            (Stage::AwaitAddress | Stage::AwaitDial | Stage::AwaitRelayProxy, Input::Ended(_)) => {
+                Action::Wait
+            }
 
             // Without a whole hello nothing can come of the session, whichever side gives up.
             (Stage::AwaitHello, Input::Ended(side)) => self.end(side, Cause::Closed),
@@ -166,7 +177,15 @@ impl Session {
                 Input::Held { direction, held, fresh },
             ) => self.on_held(direction, held, fresh, now),
             (Stage::AwaitHello | Stage::AwaitServerHello, Input::HoldFull) => {
-                self.refuse(Refusal::plain(Reason::HelloTooLarge), now)
+                let is_hello = self.stage == Stage::AwaitHello;
+                let refusal = match is_hello || self.policy.certificates.is_none() {
+                    true => Refusal::plain(Reason::HelloTooLarge),
+                    false => Refusal::because(
+                        Reason::HandshakeUnreadable,
+                        "more of it came without a pause than can be held",
+                    ),
+                };
+                self.refuse(refusal, now)
             }
 
             (Stage::AwaitServerHello | Stage::Tunnel, Input::Ended(_)) => {
@@ -180,6 +199,7 @@ impl Session {
 
             // Late answers to questions that a deadline or a reset has settled.
             (_, Input::Resolved(_) | Input::Dialled | Input::DialFailed(_)) => Action::Wait,
+            (_, Input::DialsNext | Input::RelayReply(_)) => Action::Wait,
             (_, Input::Head(_) | Input::Held { .. } | Input::HoldFull) => Action::Wait,
             (_, Input::Delivered(_) | Input::RefusalRead) => Action::Wait,
         }
@@ -233,6 +253,8 @@ impl Session {
         let client = self.policy.judge_client(self.client);
         let placed = self.without_place.map_or(Ok(()), |reason| Err(Refusal::plain(reason)));
         let judged = client.and(placed).and_then(|()| self.policy.judge_target(&target));
+        let judged = judged.and_then(|()| self.policy.judge_way(head.via.as_deref()));
+        let is_relayed = self.policy.relay.lead_to(&target);
         let address = match target.host {
             Host::Address(address) => Some(address),
             Host::Name(_) => None,
@@ -243,6 +265,7 @@ impl Session {
         }
         match (judged, address) {
             (Err(refusal), _) => self.refuse(refusal, now),
+            (Ok(()), address) if is_relayed => self.call(address, head.via, early_at, now),
             (Ok(()), Some(address)) => self.on_addresses(&[address], early_at, now),
             (Ok(()), None) => {
                 self.enter(Stage::AwaitAddress, self.policy.limits.resolve_ms, now);
@@ -259,6 +282,13 @@ impl Session {
             }
             Err(refusal) => self.refuse(refusal, now),
         }
+    }
+
+    pub(super) fn open(&mut self, early_at: usize, now: Instant) -> Action {
+        self.call = None;
+        self.watch = Some(Box::new(self.policy.watch(now)));
+        self.enter(Stage::AwaitHello, self.policy.limits.hello_ms, now);
+        Action::OpenTunnel { early_at }
     }
 
     fn on_held(&mut self, direction: Direction, held: &[u8], fresh: usize, now: Instant) -> Action {
@@ -300,7 +330,9 @@ impl Session {
                 self.refuse(Refusal::plain(reason), now)
             }
             Stage::AwaitAddress => self.refuse(Refusal::plain(Reason::ResolveTimeout), now),
-            Stage::AwaitDial => self.refuse(Refusal::plain(Reason::DialTimeout), now),
+            Stage::AwaitDial | Stage::AwaitRelayProxy => {
+                self.refuse(Refusal::plain(self.late_dial()), now)
+            }
             Stage::AwaitHello => self.end(Side::Client, Cause::HelloTimeout),
             Stage::AwaitServerHello => self.end(Side::Remote, Cause::HelloTimeout),
             Stage::Tunnel if self.half_closed => self.end(Side::Gateway, Cause::HalfClosed),
@@ -323,8 +355,12 @@ impl Session {
     }
 
     fn enter(&mut self, stage: Stage, limit_ms: u64, now: Instant) {
+        self.enter_until(stage, now + Duration::from_millis(limit_ms));
+    }
+
+    pub(super) fn enter_until(&mut self, stage: Stage, until: Instant) {
         self.stage = stage;
-        self.stage_deadline = Some(now + Duration::from_millis(limit_ms));
+        self.stage_deadline = Some(until);
     }
 
     fn ending(&self, side: Side, cause: Cause) -> Ending {
@@ -344,6 +380,7 @@ mod tests {
     use crate::logic::hosts::{HostPattern, Hosts};
     use crate::logic::limits::Limits;
     use crate::logic::policy::TlsRules;
+    use crate::logic::relay_proxies::RelayRules;
     use crate::proto::tls::Version;
     use crate::proto::tls::record::ContentType;
     use crate::proto::tls::sample::{
@@ -360,7 +397,9 @@ mod tests {
             addresses: Addresses::new(Vec::new()),
             clients: Vec::new(),
             balancers: Vec::new(),
+            relay: RelayRules::default(),
             tls: TlsRules { min_version: Version::TLS12, match_server_name: true },
+            certificates: None,
             limits: Limits::default(),
         };
         change(&mut policy);
@@ -418,6 +457,9 @@ mod tests {
             Action::End(ending) => format!("end {ending}"),
             Action::Dial { addresses, .. } => format!("dial {}", addresses.len()),
             Action::Resolve { .. } => "resolve".to_owned(),
+            Action::DialRelayProxy { .. } => "dial relay proxy".to_owned(),
+            Action::TryNextRelayProxy(refusal) => format!("try next {}", refusal.reason),
+            Action::OpenTunnel { early_at } => format!("open {early_at}"),
             Action::Introduce { client: Some(client), .. } => format!("introduce {client}"),
             Action::Introduce { client: None, .. } => "introduce itself".to_owned(),
             other => format!("{other:?}"),
@@ -497,7 +539,7 @@ mod tests {
             ),
             (AwaitAddress, Input::Dialled, "Wait", AwaitAddress),
             (AwaitAddress, Input::Stop, "end await_address.gateway.stopping", AwaitAddress),
-            (AwaitDial, Input::Dialled, "OpenTunnel", AwaitHello),
+            (AwaitDial, Input::Dialled, "open 0", AwaitHello),
             (AwaitDial, Input::DialFailed(failed()), "refuse dial_failed", Refusing),
             (AwaitDial, Input::Ended(Side::Client), "Wait", AwaitDial),
             (AwaitDial, Input::Broke(Side::Client), "end await_dial.client.reset", AwaitDial),

@@ -5,44 +5,29 @@
 
 use std::borrow::Cow;
 
+use super::expected::{Expected, Reach};
+pub use super::expected::{Rejected, Speaker};
+use crate::proto::tls::handshake::HELLO_REQUEST;
 use crate::proto::tls::record::{ContentType, HEADER_BYTES, RecordError, RecordHeader};
 
 /// Records that may pass before the watch lets go. A hello of 4 KiB in records of one byte fits; ten
 /// thousand empty records do not.
 pub(crate) const RECORDS_MAX: u32 = 4096;
 const MESSAGE_HEADER_BYTES: usize = 4;
-const CLIENT_HELLO: u8 = 1;
-const SERVER_HELLO: u8 = 2;
-/// A server may send one of these, empty, at any time before TLS 1.3 (RFC 5246 section 7.4.1.1).
-const HELLO_REQUEST: u8 = 0;
 
-/// Why a strand cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rejected {
-    /// These are not TLS records.
-    NotTls,
-    /// An SSL 2.0 record.
-    SslV2,
-    /// A hello above this limit in bytes.
-    TooLarge(usize),
-    /// Records or messages that break the rules.
-    Unreadable(&'static str),
-}
-
-/// A whole hello, without its 4-byte message header.
+/// What has passed as a whole.
 #[derive(Debug)]
-pub struct Message<'a> {
-    /// The body of the message.
-    pub body: Cow<'a, [u8]>,
-}
-
-/// Who sends in this direction; each may send one kind of handshake message in clear, its hello.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speaker {
-    /// Sends ClientHello, and early data after it.
-    Client,
-    /// Sends ServerHello.
-    Server,
+pub enum Passing<'a> {
+    /// A handshake message.
+    Message {
+        /// Its type.
+        kind: u8,
+        /// Its body, without the 4 bytes of type and length. Empty for those of no interest: what the
+        /// server says between its hello and its end, and the client's part of the key exchange.
+        body: Cow<'a, [u8]>,
+    },
+    /// The sender goes on with the negotiated keys. Told only where the strand is followed.
+    ChangeCipherSpec,
 }
 
 /// Position in the records of one direction.
@@ -55,6 +40,9 @@ pub struct Strand {
     record_left: usize,
     records: u32,
     change_cipher_spec_admitted: bool,
+    reach: Reach,
+    /// Something has passed that only TLS 1.3 allows before the server's hello.
+    is_early: bool,
     message: Option<Opened>,
 }
 
@@ -67,6 +55,7 @@ struct Opened {
     seen: usize,
     header: [u8; MESSAGE_HEADER_BYTES],
     contiguous: bool,
+    is_kept: bool,
 }
 
 impl Strand {
@@ -81,6 +70,8 @@ impl Strand {
             records: 0,
             // A client may send it after its hello, for middleboxes (RFC 8446 appendix D.4).
             change_cipher_spec_admitted: speaker == Speaker::Client,
+            reach: Reach::Hellos,
+            is_early: false,
             message: None,
         }
     }
@@ -90,29 +81,62 @@ impl Strand {
         self.change_cipher_spec_admitted |= kind == ContentType::ChangeCipherSpec;
     }
 
+    /// The hellos have settled TLS 1.2 or below: from here on every message in clear is told, and the
+    /// change of cipher.
+    ///
+    /// # Errors
+    /// What has passed already may not come before the server's hello in these versions.
+    pub fn follow(&mut self) -> Result<(), Rejected> {
+        self.reach = Reach::Flight;
+        if self.is_early {
+            return Err(Rejected::Unreadable(
+                "a record that cannot come before the server's hello",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The sender has changed its cipher: what follows cannot be read, and is not looked at.
+    pub fn seal(&mut self) {
+        self.reach = Reach::Sealed;
+    }
+
     /// Whether a TLS record has been seen, be it one that breaks the rules: its sender reads alerts.
     pub fn speaks_tls(&self) -> bool {
         self.records > 0
     }
 
     /// Whether the last bytes seen belong to something that is not judged yet: a record header that
-    /// is not whole, or a handshake record whose message is not.
+    /// is not whole, a handshake record whose message is not, or a message that is kept.
+    ///
+    /// What is forwarded therefore ends with a record, so that an alert of our own can follow it.
     pub fn is_unjudged(&self) -> bool {
-        let handshake_goes_on = self.kind == ContentType::Handshake && self.record_left > 0;
-        self.header_len > 0 || self.message.is_some() || handshake_goes_on
+        if self.reach == Reach::Sealed {
+            return false;
+        }
+        let goes_on = match self.kind {
+            ContentType::Handshake => true,
+            ContentType::ChangeCipherSpec | ContentType::Alert => self.reach == Reach::Flight,
+            ContentType::ApplicationData => false,
+        };
+        let is_kept = self.message.is_some_and(|message| message.is_kept);
+        self.header_len > 0 || is_kept || (goes_on && self.record_left > 0)
     }
 
-    /// Reads on from `*at` in `held` until a hello is whole or the bytes are used up. While a message
-    /// is open, `held` must keep all bytes since it began.
+    /// Reads on from `*at` in `held` until a message is whole or the bytes are used up. While the
+    /// strand is unjudged, `held` must keep all bytes since it was not.
     ///
     /// # Errors
-    /// What is not TLS, breaks its rules, or is larger than `limit_bytes`.
+    /// What is not TLS, breaks its rules, or is a hello larger than `limit_bytes`.
     pub fn next_message<'a>(
         &mut self,
         held: &'a [u8],
         at: &mut usize,
         limit_bytes: usize,
-    ) -> Result<Option<Message<'a>>, Rejected> {
+    ) -> Result<Option<Passing<'a>>, Rejected> {
+        if self.reach == Reach::Sealed {
+            *at = held.len();
+        }
         while *at < held.len() {
             if self.record_left == 0 {
                 self.read_record_header(held[*at])?;
@@ -123,6 +147,9 @@ impl Strand {
             if self.kind != ContentType::Handshake {
                 self.record_left -= here;
                 *at += here;
+                if self.record_left == 0 && self.tells_change() {
+                    return Ok(Some(Passing::ChangeCipherSpec));
+                }
                 continue;
             }
             let taken = self.read_message(&held[*at..*at + here], *at, limit_bytes)?;
@@ -180,12 +207,27 @@ impl Strand {
             message.contiguous = false;
         }
         match self.kind {
-            ContentType::Handshake | ContentType::Alert => Ok(()),
-            ContentType::ChangeCipherSpec if self.change_cipher_spec_admitted => Ok(()),
+            ContentType::Handshake | ContentType::Alert => return Ok(()),
+            ContentType::ChangeCipherSpec if self.reach == Reach::Flight => {
+                return match self.record_left {
+                    1 => Ok(()),
+                    _ => Err(Rejected::Unreadable("a change of cipher of a wrong length")),
+                };
+            }
+            ContentType::ApplicationData if self.reach == Reach::Flight => {
+                return Err(Rejected::Unreadable("data before the change of cipher"));
+            }
+            ContentType::ChangeCipherSpec if self.change_cipher_spec_admitted => {}
             // Early data (RFC 8446 section 4.2.10) comes from clients only.
-            ContentType::ApplicationData if self.speaker == Speaker::Client => Ok(()),
-            _ => Err(Rejected::Unreadable("a record that cannot come before the hello")),
+            ContentType::ApplicationData if self.speaker == Speaker::Client => {}
+            _ => return Err(Rejected::Unreadable("a record that cannot come before the hello")),
         }
+        self.is_early = true;
+        Ok(())
+    }
+
+    fn tells_change(&self) -> bool {
+        self.reach == Reach::Flight && self.kind == ContentType::ChangeCipherSpec
     }
 
     /// Takes bytes of one message, never beyond its end.
@@ -195,35 +237,30 @@ impl Strand {
         at: usize,
         limit_bytes: usize,
     ) -> Result<usize, Rejected> {
-        let record_left_at = self.record_left;
-        let message = self.message.get_or_insert(Opened {
-            at,
-            record_left_at,
-            seen: 0,
-            header: [0; MESSAGE_HEADER_BYTES],
-            contiguous: true,
-        });
+        let mut message = match self.message {
+            Some(message) => message,
+            None => {
+                let Expected { is_kept, .. } =
+                    Expected::of(self.reach, self.speaker, bytes[0], limit_bytes)?;
+                Opened {
+                    at,
+                    record_left_at: self.record_left,
+                    seen: 0,
+                    header: [0; MESSAGE_HEADER_BYTES],
+                    contiguous: true,
+                    is_kept,
+                }
+            }
+        };
         let mut taken = 0;
         while message.seen < MESSAGE_HEADER_BYTES && taken < bytes.len() {
             message.header[message.seen] = bytes[taken];
             message.seen += 1;
             taken += 1;
-            if message.seen == 1 {
-                let fits = match self.speaker {
-                    Speaker::Client => message.header[0] == CLIENT_HELLO,
-                    Speaker::Server => matches!(message.header[0], HELLO_REQUEST | SERVER_HELLO),
-                };
-                if !fits {
-                    return Err(Rejected::Unreadable("a handshake message that is no hello"));
-                }
-            }
             if message.seen == MESSAGE_HEADER_BYTES {
-                if message.header[0] == HELLO_REQUEST && message.body_len() != 0 {
-                    return Err(Rejected::Unreadable("a HelloRequest with a body"));
-                }
-                if message.body_len() > limit_bytes {
-                    return Err(Rejected::TooLarge(limit_bytes));
-                }
+                let kind = message.header[0];
+                Expected::of(self.reach, self.speaker, kind, limit_bytes)?
+                    .judge_size(kind, message.body_len())?;
             }
         }
         if message.seen >= MESSAGE_HEADER_BYTES {
@@ -232,24 +269,28 @@ impl Strand {
             message.seen += body;
             taken += body;
         }
+        self.message = Some(message);
         Ok(taken)
     }
 
-    fn whole_message<'a>(&mut self, held: &'a [u8]) -> Option<Message<'a>> {
+    fn whole_message<'a>(&mut self, held: &'a [u8]) -> Option<Passing<'a>> {
         let message = self.message?;
         if message.seen < MESSAGE_HEADER_BYTES || message.seen < message.len() {
             return None;
         }
         self.message = None;
-        if message.header[0] == HELLO_REQUEST {
+        let kind = message.header[0];
+        if kind == HELLO_REQUEST {
             return None;
         }
-        let body = if message.contiguous {
+        let body = if !message.is_kept {
+            Cow::Borrowed(&[][..])
+        } else if message.contiguous {
             Cow::Borrowed(&held[message.at + MESSAGE_HEADER_BYTES..message.at + message.len()])
         } else {
             Cow::Owned(message.gather(held))
         };
-        Some(Message { body })
+        Some(Passing::Message { kind, body })
     }
 }
 

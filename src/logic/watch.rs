@@ -4,12 +4,19 @@
 //! in the carrier, which hands all it holds to [`Watch::observe`]; the hello is parsed there once, when
 //! it is whole, so that nothing of a refused one reaches the other side. The watch over the client
 //! lives until the server's real hello: after a HelloRetryRequest (RFC 8446 section 4.1.4) the second
-//! ClientHello is judged like the first.
+//! ClientHello is judged like the first. Only with a list of client certificates does it go on, up to
+//! the server's change of cipher, by the rules of [`Flight`].
 
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::certificates::CertificateRules;
+use super::flight::Flight;
 use super::policy::{Refusal, TlsRules};
 use super::reason::Reason;
-use super::strand::{Rejected, Speaker, Strand};
+use super::strand::{Passing, Rejected, Speaker, Strand};
 use crate::proto::target::Target;
+use crate::proto::tls::handshake::{CLIENT_HELLO, SERVER_HELLO};
 use crate::proto::tls::hello::{ClientHello, ServerHello, ServerName};
 use crate::proto::tls::record::ContentType;
 use crate::proto::tls::{Version, alert};
@@ -46,6 +53,9 @@ pub struct Facts {
     pub server_name: Option<Box<str>>,
     /// The version that the server chose; before that, the best one the client offered.
     pub version: Option<Version>,
+    /// The subject of the client's certificate, written as the certificate has it; only where
+    /// certificates are looked at.
+    pub subject: Option<Box<str>>,
 }
 
 /// The watch over one tunnel.
@@ -60,6 +70,8 @@ pub struct Watch {
     /// The best version of the client's hello, which decides how an alert to it looks.
     offered: Version,
     facts: Facts,
+    /// The rest of the handshake, where it is watched.
+    flight: Option<Box<Flight>>,
 }
 
 impl Watch {
@@ -74,7 +86,14 @@ impl Watch {
             retried: false,
             offered: Version::TLS12,
             facts: Facts::default(),
+            flight: None,
         }
+    }
+
+    /// Looks at client certificates too. `now` is when the handshake begins.
+    pub fn with_certificates(mut self, rules: Arc<CertificateRules>, now: Instant) -> Watch {
+        self.flight = Some(Box::new(Flight::new(rules, now)));
+        self
     }
 
     /// Judges `held`, all that the flow in `direction` holds; the bytes before `fresh` were shown
@@ -88,7 +107,7 @@ impl Watch {
     ) -> Verdict {
         let verdict = match direction {
             Direction::Up => self.observe_up(held, fresh, target),
-            Direction::Down => self.observe_down(held, fresh),
+            Direction::Down => self.observe_down(held, fresh, target),
         };
         verdict.unwrap_or_else(Verdict::Refuse)
     }
@@ -113,6 +132,10 @@ impl Watch {
             | Reason::ServerSpokeFirst => alert::PROTOCOL_VERSION,
             Reason::HandshakeUnreadable | Reason::HelloTooLarge => alert::DECODE_ERROR,
             Reason::ServerNameMismatch | Reason::ServerNameMissing => alert::UNRECOGNIZED_NAME,
+            Reason::ClientCertificateNotAllowed
+            | Reason::ClientCertificateUnseenTls13
+            | Reason::ClientCertificateUnseenResumed
+            | Reason::ClientCertificateUnseenNone => alert::ACCESS_DENIED,
             _ => return None,
         };
         if !self.up.speaks_tls() {
@@ -129,43 +152,92 @@ impl Watch {
     ) -> Result<Verdict, Refusal> {
         let mut at = fresh;
         let limit = self.hello_bytes;
-        while let Some(message) = self.up.next_message(held, &mut at, limit).map_err(refuse_up)? {
-            let hello = ClientHello::parse(&message.body)
-                .map_err(|error| unreadable(format!("the client's hello: {error}")))?;
-            self.offered = hello.best;
-            self.facts.version = Some(hello.best);
-            if let ServerName::Name(name) = &hello.server_name {
-                self.facts.server_name = Some(name.clone());
+        while let Some(passing) = self.up.next_message(held, &mut at, limit).map_err(refuse_up)? {
+            match &passing {
+                Passing::Message { kind: CLIENT_HELLO, body } => self.judge_hello(body, target)?,
+                _ => self.judge_flight_up(&passing)?,
             }
-            self.rules.judge_client_hello(&hello, target)?;
-            self.hello_judged = true;
         }
         Ok(if self.up.is_unjudged() { Verdict::Hold } else { Verdict::Forward })
     }
 
-    fn observe_down(&mut self, held: &[u8], fresh: usize) -> Result<Verdict, Refusal> {
+    fn judge_hello(&mut self, body: &[u8], target: &Target) -> Result<(), Refusal> {
+        let hello = ClientHello::parse(body)
+            .map_err(|error| unreadable(format!("the client's hello: {error}")))?;
+        self.offered = hello.best;
+        self.facts.version = Some(hello.best);
+        if let ServerName::Name(name) = &hello.server_name {
+            self.facts.server_name = Some(name.clone());
+        }
+        self.rules.judge_client_hello(&hello, target)?;
+        if let Some(flight) = &mut self.flight {
+            flight.offer(body, target)?;
+        }
+        self.hello_judged = true;
+        Ok(())
+    }
+
+    fn judge_flight_up(&mut self, passing: &Passing<'_>) -> Result<(), Refusal> {
+        let Some(flight) = &mut self.flight else { return Ok(()) };
+        let judged = flight.up(passing);
+        // Also of one that is refused.
+        self.facts.subject = flight.subject().map(Box::from);
+        if judged? {
+            self.up.seal();
+        }
+        Ok(())
+    }
+
+    fn observe_down(
+        &mut self,
+        held: &[u8],
+        fresh: usize,
+        target: &Target,
+    ) -> Result<Verdict, Refusal> {
         if !self.hello_judged {
             return Err(Refusal::plain(Reason::ServerSpokeFirst));
         }
         let mut at = fresh;
         let limit = self.hello_bytes;
-        while let Some(message) =
+        while let Some(passing) =
             self.down.next_message(held, &mut at, limit).map_err(refuse_down)?
         {
-            let hello = ServerHello::parse(&message.body)
-                .map_err(|error| unreadable(format!("the server's hello: {error}")))?;
-            self.facts.version = Some(hello.version);
-            self.rules.judge_server_hello(&hello)?;
-            if !hello.retry {
+            let is_verified = match &passing {
+                Passing::Message { kind: SERVER_HELLO, body } => self.judge_answer(body, target)?,
+                _ => match &mut self.flight {
+                    Some(flight) => flight.down(&passing, target)?,
+                    None => false,
+                },
+            };
+            if is_verified {
                 return Ok(Verdict::LetGo);
             }
+        }
+        Ok(if self.down.is_unjudged() { Verdict::Hold } else { Verdict::Forward })
+    }
+
+    /// Whether all is verified with this ServerHello.
+    fn judge_answer(&mut self, body: &[u8], target: &Target) -> Result<bool, Refusal> {
+        let hello = ServerHello::parse(body)
+            .map_err(|error| unreadable(format!("the server's hello: {error}")))?;
+        self.facts.version = Some(hello.version);
+        self.rules.judge_server_hello(&hello)?;
+        if hello.retry {
             if self.retried {
                 return Err(unreadable("the server asked for a second retry".to_owned()));
             }
             self.retried = true;
             self.down.admit(ContentType::ChangeCipherSpec);
+            return Ok(false);
         }
-        Ok(if self.down.is_unjudged() { Verdict::Hold } else { Verdict::Forward })
+        let Some(flight) = &mut self.flight else { return Ok(true) };
+        if hello.version >= Version::TLS13 {
+            return flight.settle_tls13().map(|()| true);
+        }
+        flight.settle(body, target)?;
+        self.up.follow().map_err(refuse_up)?;
+        self.down.follow().map_err(refuse_down)?;
+        Ok(false)
     }
 }
 
@@ -232,7 +304,7 @@ mod tests {
             Version::TLS13 => (Version::TLS12, Some(Version::TLS13)),
             older => (older, None),
         };
-        let sample = SampleServerHello { server_version, version, retry: false };
+        let sample = SampleServerHello { server_version, version, ..SampleServerHello::default() };
         in_records(&server_hello(&sample), 16_384)
     }
 

@@ -293,7 +293,11 @@ impl fmt::Debug for Resolver {
     }
 }
 
-fn ask_system(name: &str) -> Result<Vec<IpAddr>, LookupError> {
+/// The addresses of `name`, by getaddrinfo(3), in its order and each once; blocks until it knows.
+///
+/// # Errors
+/// The name has no address, or the system cannot tell.
+pub fn ask_system(name: &str) -> Result<Vec<IpAddr>, LookupError> {
     let hints = dns_lookup::AddrInfoHints {
         socktype: dns_lookup::SockType::Stream.into(),
         ..dns_lookup::AddrInfoHints::default()

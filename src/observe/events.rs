@@ -66,7 +66,12 @@ pub const fn rule(reason: Reason) -> Rule {
         | Reason::ResolveTimeout
         | Reason::DialFailed
         | Reason::DialTimeout
-        | Reason::NoSourcePort => (403, Error, true, false),
+        | Reason::NoSourcePort
+        | Reason::RelayProxyUnreachable
+        | Reason::RelayProxyRefused
+        | Reason::RelayProxyRefusedCredentials
+        | Reason::RelayProxyBadReply
+        | Reason::RelayProxyTimeout => (403, Error, true, false),
         Reason::TooManySessions | Reason::TooManySessionsOfClient | Reason::ResolverBusy => {
             (400, Warning, true, false)
         }
@@ -76,7 +81,12 @@ pub const fn rule(reason: Reason) -> Rule {
         | Reason::NotTls
         | Reason::ServerSpokeFirst => (106, Warning, false, true),
         Reason::HandshakeUnreadable | Reason::HelloTooLarge => (402, Error, true, true),
-        Reason::ServerNameMismatch | Reason::ServerNameMissing => (105, Warning, false, true),
+        Reason::ServerNameMismatch
+        | Reason::ServerNameMissing
+        | Reason::ClientCertificateNotAllowed
+        | Reason::ClientCertificateUnseenTls13
+        | Reason::ClientCertificateUnseenResumed
+        | Reason::ClientCertificateUnseenNone => (105, Warning, false, true),
         Reason::TlsVerified => (107, Debug, false, false),
         Reason::ConnectReceived => (103, Debug, false, false),
         Reason::SessionEnded
@@ -86,10 +96,12 @@ pub const fn rule(reason: Reason) -> Rule {
         | Reason::LimitsKnown
         | Reason::NothingAllowed
         | Reason::Reloaded
+        | Reason::RelayProxyReached
+        | Reason::RelayProxyLost
         | Reason::DrainStarted => (100, Info, false, false),
         Reason::Started => (101, Info, false, false),
         Reason::Stopped => (102, Info, false, false),
-        Reason::ConfigurationInvalid => (401, Error, true, false),
+        Reason::ConfigurationInvalid | Reason::SecretReadable => (401, Error, true, false),
         Reason::SessionPanicked
         | Reason::EventsLost
         | Reason::DescriptorsExhausted
@@ -113,8 +125,13 @@ pub const fn status(reason: Reason) -> u16 {
         | Reason::AddressNotAllowed
         | Reason::ClientNotAllowed
         | Reason::Loop => 403,
-        Reason::ResolveFailed | Reason::DialFailed => 502,
-        Reason::ResolveTimeout | Reason::DialTimeout => 504,
+        Reason::ResolveFailed
+        | Reason::DialFailed
+        | Reason::RelayProxyUnreachable
+        | Reason::RelayProxyRefused
+        | Reason::RelayProxyRefusedCredentials
+        | Reason::RelayProxyBadReply => 502,
+        Reason::ResolveTimeout | Reason::DialTimeout | Reason::RelayProxyTimeout => 504,
         Reason::NoSourcePort
         | Reason::TooManySessions
         | Reason::TooManySessionsOfClient
@@ -127,9 +144,8 @@ pub const fn status(reason: Reason) -> u16 {
 /// Whether `reason` refuses a session, before the tunnel by a status or in it by closing:
 /// the label set of `sluice_refusals_total`.
 pub const fn refuses(reason: Reason) -> bool {
-    status(reason) != 500
-        || matches!(rule(reason).id, 106 | 402)
-        || matches!(reason, Reason::ServerNameMismatch | Reason::ServerNameMissing)
+    // What is refused in the tunnel moves Rejection Count.
+    status(reason) != 500 || rule(reason).counts_rejection
 }
 
 /// One thing that happened. Cheap to make; an outlet's thread turns it into text.
@@ -295,6 +311,11 @@ mod tests {
         ("dial_failed", 403, "error", 502, "e"),
         ("dial_timeout", 403, "error", 504, "e"),
         ("no_source_port", 403, "error", 503, "e"),
+        ("relay_proxy_unreachable", 403, "error", 502, "e"),
+        ("relay_proxy_refused", 403, "error", 502, "e"),
+        ("relay_proxy_refused_credentials", 403, "error", 502, "e"),
+        ("relay_proxy_bad_reply", 403, "error", 502, "e"),
+        ("relay_proxy_timeout", 403, "error", 504, "e"),
         ("too_many_sessions", 400, "warning", 503, "e"),
         ("too_many_sessions_of_client", 400, "warning", 503, "e"),
         ("resolver_busy", 400, "warning", 503, "e"),
@@ -307,6 +328,10 @@ mod tests {
         ("hello_too_large", 402, "error", 0, "er"),
         ("server_name_mismatch", 105, "warning", 0, "r"),
         ("server_name_missing", 105, "warning", 0, "r"),
+        ("client_certificate_not_allowed", 105, "warning", 0, "r"),
+        ("client_certificate_unseen_tls13", 105, "warning", 0, "r"),
+        ("client_certificate_unseen_resumed", 105, "warning", 0, "r"),
+        ("client_certificate_unseen_none", 105, "warning", 0, "r"),
         ("tls_verified", 107, "debug", 500, ""),
         ("connect_received", 103, "debug", 500, ""),
         ("session_ended", 100, "info", 500, ""),
@@ -316,10 +341,13 @@ mod tests {
         ("limits", 100, "info", 500, ""),
         ("nothing_allowed", 100, "info", 500, ""),
         ("reloaded", 100, "info", 500, ""),
+        ("relay_proxy_reached", 100, "info", 500, ""),
+        ("relay_proxy_lost", 100, "info", 500, ""),
         ("drain_started", 100, "info", 500, ""),
         ("started", 101, "info", 500, ""),
         ("stopped", 102, "info", 500, ""),
         ("configuration_invalid", 401, "error", 500, "e"),
+        ("secret_readable", 401, "error", 500, "e"),
         ("session_panicked", 400, "error", 500, "e"),
         ("events_lost", 400, "error", 500, "e"),
         ("descriptors_exhausted", 400, "error", 500, "e"),

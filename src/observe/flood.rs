@@ -101,8 +101,10 @@ impl Second {
     }
 }
 
+/// A relay proxy that comes and goes with every session would flood as refusals do.
 fn is_limited(reason: Reason) -> bool {
     matches!(rule(reason).id, 104..=106 | 400..=403)
+        || matches!(reason, Reason::RelayProxyLost | Reason::RelayProxyReached)
 }
 
 #[cfg(test)]
@@ -128,6 +130,7 @@ mod tests {
         let mut flood = Flood::new();
         let times: Vec<u64> = (0..50).chain([1_000, 1_001]).collect();
         assert_eq!(feed(&mut flood, Reason::HostNotAllowed, &times), (22, vec![30]));
+        assert_eq!(feed(&mut flood, Reason::RelayProxyLost, &times), (22, vec![30]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::histograms::{Distribution, Timing, Timings};
 use crate::logic::limits::Limits;
+use crate::logic::relay_proxies::RelayProxy;
 
 /// All that one process shows of itself, but for the counters.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub struct Gauges {
     workers: Vec<Arc<WorkerGauges>>,
     draining: AtomicBool,
     configuration: Mutex<Configuration>,
+    relay_proxies: Mutex<Vec<Arc<RelayProxy>>>,
 }
 
 /// The configuration in force, and what became of others.
@@ -75,6 +77,7 @@ impl Gauges {
                 refused: None,
                 refused_total: 0,
             }),
+            relay_proxies: Mutex::default(),
         }
     }
 
@@ -120,6 +123,16 @@ impl Gauges {
         let mut configuration = self.configuration.lock();
         configuration.refused = Some(Refused { at, why });
         configuration.refused_total += 1;
+    }
+
+    /// These are the relay proxies from now on.
+    pub fn show_relay_proxies(&self, relay_proxies: &[Arc<RelayProxy>]) {
+        *self.relay_proxies.lock() = relay_proxies.to_vec();
+    }
+
+    /// The relay proxies, in order of preference.
+    pub fn relay_proxies(&self) -> Vec<Arc<RelayProxy>> {
+        self.relay_proxies.lock().clone()
     }
 
     /// The configuration in force.

@@ -56,7 +56,7 @@ pub fn message(event: &Event) -> String {
              address{why}; to admit it, add it there"
         ),
         Reason::Loop => {
-            format!("Target host ({host}) is forbidden: it is this gateway itself{why}")
+            format!("Target host ({host}) is forbidden: it leads back to this gateway{why}")
         }
         Reason::ServerNameMismatch => format!(
             "Target host ({host}) is forbidden: the TLS hello names another server{}{why}; set \
@@ -66,6 +66,23 @@ pub fn message(event: &Event) -> String {
         Reason::ServerNameMissing => format!(
             "Target host ({host}) is forbidden: the TLS hello names no server{why}; set \
              tls.server_name = \"off\" if clients cannot send a name"
+        ),
+        Reason::ClientCertificateNotAllowed => format!(
+            "Invalid Client certificate: {}: no entry of allow.client_certificates admits this \
+             subject{why}; to admit it, add it there as a whole, or one of its common names by itself",
+            subject(event)
+        ),
+        Reason::ClientCertificateUnseenTls13 => format!(
+            "Invalid Client certificate: none can be seen in TLS 1.3{why}. Let the client speak TLS \
+             1.2 at most, or set tls13 = \"allow\" in tls.unseen_client_certificate"
+        ),
+        Reason::ClientCertificateUnseenResumed => format!(
+            "Invalid Client certificate: none is shown by a resumed session{why}. Let the client \
+             begin a new one, or set resumed = \"allow\" in tls.unseen_client_certificate"
+        ),
+        Reason::ClientCertificateUnseenNone => format!(
+            "Invalid Client certificate: there is none{why}. Give the client one, or set \
+             none = \"allow\" in tls.unseen_client_certificate"
         ),
         Reason::ResolveFailed => format!(
             "The name {host} has no address{why}. Check the name and the DNS of this machine"
@@ -87,6 +104,30 @@ pub fn message(event: &Event) -> String {
         Reason::NoSourcePort => format!(
             "No source port is left towards {target}{why}. Widen the system's range of ephemeral \
              ports, or name more addresses in dial.source_addresses"
+        ),
+        Reason::RelayProxyUnreachable => format!(
+            "No relay proxy towards {target} could be connected{why}. Check that it runs, that \
+             relay_proxy.addresses names it, and that the network lets this machine reach it"
+        ),
+        Reason::RelayProxyRefused => format!(
+            "The relay proxy{} refused {target}{why}. Check what it allows, and whether it can \
+             reach the target",
+            at(event)
+        ),
+        Reason::RelayProxyRefusedCredentials => format!(
+            "The relay proxy{} refused the credentials for {target}{why}. Check \
+             relay_proxy.username and its password",
+            at(event)
+        ),
+        Reason::RelayProxyBadReply => format!(
+            "The relay proxy{} gave no answer for {target} that can be used{why}. Check that \
+             relay_proxy.addresses names an HTTP proxy",
+            at(event)
+        ),
+        Reason::RelayProxyTimeout => format!(
+            "The relay proxy{} did not answer for {target} in time{why}. Check whether it can \
+             reach the target; limits.relay_proxy_ms is the limit",
+            at(event)
         ),
         Reason::TooManySessions => format!(
             "{client} was refused: all sessions are taken{why}. limits.sessions, or the limit of \
@@ -153,10 +194,12 @@ fn of_the_gateway(event: &Event) -> String {
              [allow] in the configuration, as in hosts = [\"*.ods.opinsights.azure.com\"]"
         ),
         Reason::Reloaded => format!("The configuration was read again{why}"),
+        Reason::RelayProxyReached => format!("A relay proxy works again{why}"),
+        Reason::RelayProxyLost => format!("A relay proxy has failed{why}"),
         Reason::DrainStarted => format!("The gateway drains before it stops{why}"),
         Reason::Started => format!("The gateway is up{why}"),
         Reason::Stopped => format!("The gateway is down{why}"),
-        Reason::ConfigurationInvalid => match &event.detail {
+        Reason::ConfigurationInvalid | Reason::SecretReadable => match &event.detail {
             Some(problem) => escape::local(problem),
             None => "The configuration is wrong".to_owned(),
         },
@@ -198,12 +241,17 @@ pub const fn phrase(reason: Reason) -> &'static str {
         Reason::PortNotAllowed => "Target port is forbidden by the gateway's allow list",
         Reason::AddressNotAllowed => "Target address is special-purpose and forbidden",
         Reason::ClientNotAllowed => "Client address is forbidden by the gateway's allow list",
-        Reason::Loop => "Target is this gateway itself",
+        Reason::Loop => "Target leads back to this gateway",
         Reason::ResolveFailed => "Target name has no address",
         Reason::ResolveTimeout => "Target name was not resolved in time",
         Reason::DialFailed => "Target cannot be connected",
         Reason::DialTimeout => "Target was not connected in time",
         Reason::NoSourcePort => "Gateway has no source port left, try later",
+        Reason::RelayProxyUnreachable => "Relay proxy cannot be connected",
+        Reason::RelayProxyRefused => "Relay proxy refused the target",
+        Reason::RelayProxyRefusedCredentials => "Relay proxy refused the gateway's credentials",
+        Reason::RelayProxyBadReply => "Relay proxy gave no usable answer",
+        Reason::RelayProxyTimeout => "Relay proxy did not answer in time",
         Reason::TooManySessions => "Gateway has too many sessions, try later",
         Reason::TooManySessionsOfClient => "Client address has too many sessions, try later",
         Reason::ResolverBusy => "Gateway's resolver is busy, try later",
@@ -216,6 +264,12 @@ pub const fn phrase(reason: Reason) -> &'static str {
         Reason::HelloTooLarge => "TLS hello is too large",
         Reason::ServerNameMismatch => "TLS server name is not the target",
         Reason::ServerNameMissing => "TLS server name is missing",
+        Reason::ClientCertificateNotAllowed => "Client certificate is not allowed",
+        Reason::ClientCertificateUnseenTls13 => "Client certificate is unseen in TLS 1.3",
+        Reason::ClientCertificateUnseenResumed => {
+            "Client certificate is unseen in a resumed session"
+        }
+        Reason::ClientCertificateUnseenNone => "Client certificate is missing",
         Reason::TlsVerified => "TLS is verified",
         Reason::ConnectReceived => "CONNECT received",
         Reason::SessionEnded => "Session ended",
@@ -225,10 +279,13 @@ pub const fn phrase(reason: Reason) -> &'static str {
         Reason::LimitsKnown => "Limits of this process",
         Reason::NothingAllowed => "No host is allowed yet",
         Reason::Reloaded => "Configuration was read again",
+        Reason::RelayProxyReached => "Relay proxy works again",
+        Reason::RelayProxyLost => "Relay proxy has failed",
         Reason::DrainStarted => "Gateway drains",
         Reason::Started => "Gateway is up",
         Reason::Stopped => "Gateway is down",
         Reason::ConfigurationInvalid => "Configuration is wrong",
+        Reason::SecretReadable => "Secret can be read by others",
         Reason::SessionPanicked => "Gateway failed on this session",
         Reason::EventsLost => "Events were lost",
         Reason::DescriptorsExhausted => "Gateway has no descriptor left",
@@ -283,6 +340,13 @@ fn server_name(event: &Event) -> String {
         .map_or_else(String::new, |name| format!(" ({})", escape::network(name)))
 }
 
+fn subject(event: &Event) -> String {
+    match event.subject.as_deref() {
+        None | Some("") => "(an empty subject)".to_owned(),
+        Some(subject) => escape::network(subject),
+    }
+}
+
 fn detail(event: &Event, escaped: fn(&str) -> String) -> String {
     event.detail.as_deref().map_or_else(String::new, |detail| format!(": {}", escaped(detail)))
 }
@@ -304,8 +368,14 @@ mod tests {
     fn events_of_105_keep_the_words_of_the_original() {
         for reason in Reason::ALL {
             if rule(reason).id == 105 && reason != Reason::ClientNotAllowed {
-                let message = message(&event(reason));
-                let words = "Target host (host.example) is forbidden";
+                let message = message(&event(reason).subject("CN=Gateway"));
+                let words = match reason {
+                    Reason::ClientCertificateNotAllowed => "Invalid Client certificate: CN=Gateway",
+                    Reason::ClientCertificateUnseenTls13
+                    | Reason::ClientCertificateUnseenResumed
+                    | Reason::ClientCertificateUnseenNone => "Invalid Client certificate: ",
+                    _ => "Target host (host.example) is forbidden",
+                };
                 assert!(message.starts_with(words), "{reason}: {message}");
             }
         }

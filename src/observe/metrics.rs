@@ -18,6 +18,7 @@ pub(super) fn text(counters: &Counters, gauges: &Gauges, inside: &dyn Inside) ->
     of_sessions(&mut page, counters);
     of_process(&mut page, gauges, inside);
     of_configuration(&mut page, &gauges.configuration());
+    of_relay_proxies(&mut page, gauges, inside);
     of_workers(&mut page, gauges);
     for timing in Timing::ALL {
         of_timing(&mut page, timing, gauges);
@@ -114,6 +115,32 @@ fn of_configuration(page: &mut Page, configuration: &Configuration) {
         "Configurations that were read and refused.",
         configuration.refused_total,
     );
+}
+
+fn of_relay_proxies(page: &mut Page, gauges: &Gauges, inside: &dyn Inside) {
+    let relay_proxies = gauges.relay_proxies();
+    if relay_proxies.is_empty() {
+        return;
+    }
+    let now = inside.now();
+    page.about(
+        "sluice_relay_proxy_up",
+        "gauge",
+        "Whether the relay proxy worked when it was last tried.",
+    );
+    for proxy in &relay_proxies {
+        let up = u8::from(proxy.fares(now).lost.is_none());
+        page.labelled("sluice_relay_proxy_up", "address", proxy.address(), up);
+    }
+    page.about(
+        "sluice_relay_proxy_failures_total",
+        "counter",
+        "Sessions that the relay proxy failed: not reached, silent, or unavailable.",
+    );
+    for proxy in &relay_proxies {
+        let failures = proxy.fares(now).failures;
+        page.labelled("sluice_relay_proxy_failures_total", "address", proxy.address(), failures);
+    }
 }
 
 fn of_workers(page: &mut Page, gauges: &Gauges) {
@@ -253,17 +280,25 @@ fn unix_seconds(time: SystemTime) -> f64 {
 #[allow(clippy::disallowed_methods, reason = "a test may ask the clock")]
 mod tests {
     use std::collections::HashSet;
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     use super::super::admin::sample;
     use super::*;
     use crate::logic::reason::Reason;
+    use crate::logic::relay_proxies::{Failure, RelayProxy};
+    use crate::proto::target::Target;
 
     fn page() -> String {
         let sample = sample::panel(Instant::now());
         sample.counters.count(Reason::HostNotAllowed);
         sample.counters.count(Reason::NotTls);
         sample.counters.bytes(3, 4);
+        let now = sample.inside.now();
+        let proxies = ["a.test:1", "[::1]:2"]
+            .map(|text| Arc::new(RelayProxy::new(Target::parse(text.as_bytes()).unwrap(), now)));
+        proxies[1].failed(Failure::Silent, now);
+        sample.gauges.show_relay_proxies(&proxies);
         let timings = &sample.gauges.workers()[1].timings;
         timings.record(Timing::SetUp, Duration::from_millis(3));
         timings.record(Timing::SetUp, Duration::from_secs(100));
@@ -291,6 +326,10 @@ mod tests {
             "process_open_fds 12",
             "process_max_fds 1024",
             "sluice_resolver_queue 3",
+            "sluice_relay_proxy_up{address=\"a.test:1\"} 1",
+            "sluice_relay_proxy_up{address=\"[::1]:2\"} 0",
+            "sluice_relay_proxy_failures_total{address=\"a.test:1\"} 0",
+            "sluice_relay_proxy_failures_total{address=\"[::1]:2\"} 1",
             "sluice_pipes_out 0",
             "sluice_pipes_pooled 0",
             "sluice_setup_seconds_bucket{le=\"0.0025\"} 0",

@@ -10,6 +10,7 @@ use super::counters::{Counters, Snapshot};
 use super::gauges::{Configuration, Doing, Gauges, WorkerGauges};
 use super::lines::rfc_3339;
 use crate::logic::limits::Limits;
+use crate::logic::relay_proxies::{Fares, RelayProxy};
 
 /// What only the shell around the workers knows, and its clock.
 pub trait Inside: Send + Sync {
@@ -56,6 +57,8 @@ pub struct Status {
     pub descriptors: Descriptors,
     /// Names that wait to be resolved.
     pub resolver_queued: usize,
+    /// The relay proxies, in order of preference.
+    pub relay_proxies: Vec<RelayProxyStatus>,
     /// The counters.
     pub counters: CounterStatus,
 }
@@ -100,6 +103,22 @@ pub struct WorkerStatus {
     pub pipes_pooled: usize,
     /// Buffers in use.
     pub buffers_out: usize,
+}
+
+/// One relay proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RelayProxyStatus {
+    /// `host:port`.
+    pub address: String,
+    /// It worked when it was last tried, or has not been tried yet.
+    pub up: bool,
+    /// Why it counts as lost.
+    pub lost: Option<String>,
+    /// For so long it is passed over where there is another, in milliseconds.
+    pub skipped_ms: u64,
+    /// Sessions that it failed since the start.
+    pub failures: u64,
 }
 
 /// The counters, under the names that the metrics have.
@@ -151,6 +170,11 @@ pub(super) fn status(counters: &Counters, gauges: &Gauges, inside: &dyn Inside) 
         limits: limits(&generation.limits),
         descriptors: inside.descriptors(),
         resolver_queued: inside.resolver_queued(),
+        relay_proxies: gauges
+            .relay_proxies()
+            .iter()
+            .map(|proxy| RelayProxyStatus::of(proxy, now))
+            .collect(),
         counters: CounterStatus::of(counters.snapshot()),
     }
 }
@@ -171,6 +195,19 @@ impl WorkerStatus {
             pipes_out: held.pipes_out,
             pipes_pooled: held.pipes_pooled,
             buffers_out: held.buffers_out,
+        }
+    }
+}
+
+impl RelayProxyStatus {
+    fn of(proxy: &RelayProxy, now: Instant) -> RelayProxyStatus {
+        let Fares { lost, skipped, failures } = proxy.fares(now);
+        RelayProxyStatus {
+            address: proxy.address().to_string(),
+            up: lost.is_none(),
+            lost: lost.map(|failure| failure.as_str().to_owned()),
+            skipped_ms: u64::try_from(skipped.as_millis()).unwrap_or(u64::MAX),
+            failures,
         }
     }
 }
@@ -201,6 +238,7 @@ fn limits(limits: &Limits) -> BTreeMap<String, u64> {
         head_ms,
         resolve_ms,
         dial_ms,
+        relay_proxy_ms,
         hello_bytes,
         hello_ms,
         idle_ms,
@@ -217,6 +255,7 @@ fn limits(limits: &Limits) -> BTreeMap<String, u64> {
         ("head_ms", head_ms),
         ("resolve_ms", resolve_ms),
         ("dial_ms", dial_ms),
+        ("relay_proxy_ms", relay_proxy_ms),
         ("hello_bytes", hello_bytes as u64),
         ("hello_ms", hello_ms),
         ("idle_ms", idle_ms),
@@ -235,12 +274,18 @@ mod tests {
     use super::super::admin::sample;
     use super::*;
     use crate::logic::reason::Reason;
+    use crate::logic::relay_proxies::Failure;
+    use crate::proto::target::Target;
 
     #[test]
     fn a_status_survives_its_json_and_has_every_part() {
         let sample = sample::panel(Instant::now());
         sample.counters.count(Reason::DialFailed);
         sample.gauges.workers()[1].turn_begins(sample.inside.now());
+        let now = sample.inside.now();
+        let relay_proxy = RelayProxy::new(Target::parse(b"a.test:1").unwrap(), now);
+        relay_proxy.failed(Failure::Unreachable, now);
+        sample.gauges.show_relay_proxies(&[relay_proxy.into()]);
         let status = status(&sample.counters, &sample.gauges, sample.inside.as_ref());
         let json = serde_json::to_string(&status).unwrap();
         assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
@@ -250,6 +295,14 @@ mod tests {
         assert_eq!(status.workers[0].doing, "sleeps");
         assert_eq!((status.workers[1].doing.as_str(), status.workers[1].turns), ("turns", 1));
         assert_eq!(status.limits["head_ms"], 10_000);
+        let relay_proxy = RelayProxyStatus {
+            address: "a.test:1".to_owned(),
+            up: false,
+            lost: Some("it cannot be reached".to_owned()),
+            skipped_ms: 10_000,
+            failures: 1,
+        };
+        assert_eq!(status.relay_proxies, [relay_proxy]);
         assert_eq!(status.counters.errors, 1);
         assert_eq!(status.counters.refusals["dial_failed"], 1);
         assert_eq!(status.counters.refusals["loop"], 0);

@@ -14,6 +14,7 @@ use std::ops::Range;
 use bytes::BytesMut;
 
 use super::target::{Host, Target, TargetError};
+use super::via::Via;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Head {
     /// The Host header where it names another host or port than the target: escaped, at most
     /// [`HOST_CHARS`], for a log line. It never decides anything.
     pub host: Option<Box<str>>,
+    /// The proxies that a CONNECT has passed; none with nearly every client.
+    pub via: Option<Box<Via>>,
 }
 
 /// Why a head is refused, in the order of judgement: syntax, version, method, target.
@@ -243,23 +246,24 @@ fn judge(line: &[u8], fields: &[u8]) -> Result<Head, HeadError> {
             fields.judge_no_body()?;
             let parsed = Target::parse(target).map_err(HeadError::MalformedTarget)?;
             let host = fields.host.filter(|host| is_other_host(host, target, &parsed)).map(escape);
-            Ok(Head { request: Request::Connect(parsed), host })
+            Ok(Head { request: Request::Connect(parsed), host, via: fields.via })
         }
         (b"GET", b"/healthz") => {
             fields.judge_no_body()?;
-            Ok(Head { request: Request::Health, host: None })
+            Ok(Head { request: Request::Health, host: None, via: None })
         }
         _ => Err(HeadError::NotConnect),
     }
 }
 
-/// The headers that could make two readers disagree.
+/// The headers that could make two readers disagree, and the one that tells of a loop.
 #[derive(Default)]
 struct Fields<'a> {
     host: Option<&'a [u8]>,
     /// Without leading zeros, so that 0 is empty.
     content_length: Option<&'a [u8]>,
     transfer_encoding: bool,
+    via: Option<Box<Via>>,
 }
 
 impl<'a> Fields<'a> {
@@ -281,6 +285,8 @@ impl<'a> Fields<'a> {
                 found.add_content_length(header.value)?;
             } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
                 found.transfer_encoding = true;
+            } else if header.name.eq_ignore_ascii_case("via") {
+                found.via.get_or_insert_default().add(header.value);
             }
         }
         Ok(found)
@@ -400,7 +406,14 @@ mod tests {
 
     fn connect(target: &str, host: Option<&str>) -> Option<Result<Head, HeadError>> {
         let target = Target::parse(target.as_bytes()).unwrap();
-        Some(Ok(Head { request: Request::Connect(target), host: host.map(Into::into) }))
+        Some(Ok(Head { request: Request::Connect(target), host: host.map(Into::into), via: None }))
+    }
+
+    #[test]
+    fn the_way_a_connect_has_come_is_kept() {
+        let head = "CONNECT h.example:443 HTTP/1.1\r\nVia: 1.0 a\r\nvia: 1.1 b (c)\r\n\r\n";
+        let Some(Ok(head)) = judge_whole(head) else { panic!("a good head") };
+        assert_eq!(head.via.map(|via| via.to_string()).as_deref(), Some("1.0 a, 1.1 b (c)"));
     }
 
     /// The clients of the field, each as it writes its head.
@@ -458,7 +471,7 @@ mod tests {
         for (head, host) in rows {
             assert_eq!(judge_whole(head), connect("h.example:443", host), "{head:?}");
         }
-        let health = Some(Ok(Head { request: Request::Health, host: None }));
+        let health = Some(Ok(Head { request: Request::Health, host: None, via: None }));
         assert_eq!(judge_whole("GET /healthz HTTP/1.1\r\nHost: lb\r\n\r\n"), health);
         assert_eq!(judge_whole("GET /healthz HTTP/1.0\r\n\r\n"), health);
     }

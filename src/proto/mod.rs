@@ -5,6 +5,9 @@
 pub mod cuts;
 pub mod head;
 pub mod proxy_header;
+pub mod relay_reply;
+pub mod relay_request;
 pub mod reply;
 pub mod target;
 pub mod tls;
+pub mod via;

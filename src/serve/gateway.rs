@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::acceptor::{Accepting, Acceptor};
 use super::hands::{self, Hand, keepalive, rules_of};
@@ -12,11 +12,13 @@ use super::inside::{AskSupervisor, Shell};
 use super::listeners::{Changed, Listeners, Prepared};
 use super::orders::{Order, Rules};
 use super::panics;
-use super::start::{Reread, Start, StartError, check_sources};
-use super::supervisor::{self, Request};
+use super::roster::Roster;
+use super::start::{self, Fault, Reread, Start, StartError};
+use super::supervisor::{self, Request, wall};
 use crate::config::changes;
 use crate::config::schema::Config;
 use crate::logic::reason::Reason;
+use crate::logic::resumption::Resumable;
 use crate::net::kernel::Mail;
 use crate::net::resolver::Resolver;
 use crate::net::sockets;
@@ -72,7 +74,9 @@ pub(super) struct Gateway {
     panel: Panel,
     admin: Option<(Admin, SocketAddr)>,
     listeners: Listeners,
+    roster: Roster,
     inherits: bool,
+    resumable: Arc<Resumable>,
     workers: Vec<Hand>,
     acceptor: Option<Acceptor>,
 }
@@ -94,7 +98,7 @@ impl Gateway {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
-        check_sources(&config)?;
+        start::check_addresses(&config, &config.listen)?;
         let inherited = sys::inherited_listeners();
         let inherits = !inherited.is_empty();
         let accepting = if inherits { Accepting::ByOne } else { accepting };
@@ -113,15 +117,12 @@ impl Gateway {
         let admin_listener = config.admin_listen.map(bind_admin).transpose()?;
         let sessions_max = hands::told_limits(&config, events);
         let resolver = Resolver::of_system();
-        let workers = hands::start_workers(
-            &config,
-            &listeners,
-            count,
-            sessions_max,
-            &resolver,
-            events,
-            counters,
-        )?;
+        let mut roster = Roster::new();
+        let relay = roster.rules(&config.relay_proxy, supervisor::clock());
+        let resumable = Arc::default();
+        let rules = rules_of(&config, &listeners, count, relay, &resumable);
+        let workers =
+            hands::start_workers(&rules, count, sessions_max, &resolver, events, counters)?;
         let acceptor = match accepting {
             Accepting::ByWorkers => None,
             Accepting::ByOne => {
@@ -144,6 +145,7 @@ impl Gateway {
         };
         let worker_gauges = workers.iter().map(|hand| Arc::clone(&hand.gauges)).collect();
         let gauges = Arc::new(Gauges::new(shell.clock(), wall(), worker_gauges, generation));
+        gauges.show_relay_proxies(roster.proxies());
         let panel = Panel {
             counters: Arc::clone(counters),
             gauges: Arc::clone(&gauges),
@@ -164,7 +166,9 @@ impl Gateway {
             panel,
             admin,
             listeners,
+            roster,
             inherits,
+            resumable,
             workers,
             acceptor,
         };
@@ -189,7 +193,7 @@ impl Gateway {
                 if self.config.events != config.events
                     && let Err(error) = self.events.redirect(&config.events)
                 {
-                    return Err(self.refuse_reload(by, vec![error.to_string()]));
+                    return Err(self.refuse_reload(by, vec![Fault::of(&error)]));
                 }
                 self.config = config;
                 self.generation += 1;
@@ -197,7 +201,12 @@ impl Gateway {
                 tell_skipped(&prepared, &self.events);
                 let changed = self.listeners.commit(prepared);
                 let count = self.workers.len();
-                let rules = Arc::new(rules_of(&self.config, &self.listeners, count));
+                let now = supervisor::clock();
+                let relay = self.roster.rules(&self.config.relay_proxy, now);
+                self.gauges.show_relay_proxies(self.roster.proxies());
+                let resumable = &self.resumable;
+                let rules = rules_of(&self.config, &self.listeners, count, relay, resumable);
+                let rules = Arc::new(rules);
                 self.hand_out(changed, vec![rules]);
                 if let Some(changed) = admin {
                     self.move_admin(changed);
@@ -254,35 +263,35 @@ impl Gateway {
     }
 
     /// All that can fail of a reload.
-    fn prepare_reload(&mut self) -> Result<(Config, Prepared, Option<NewAdmin>), Vec<String>> {
+    fn prepare_reload(&mut self) -> Result<(Config, Prepared, Option<NewAdmin>), Vec<Fault>> {
         let mut config = (self.reread)()?;
         if self.inherits {
             // Inherited sockets are what there is, whatever the file says.
             config.listen.clone_from(&self.config.listen);
         }
         let wanted = if self.inherits { self.listeners.addresses() } else { config.listen.clone() };
-        check_sources(&config).map_err(|error| vec![error.to_string()])?;
+        start::check_addresses(&config, &wanted).map_err(|error| vec![Fault::of(&error)])?;
         let prepared = self
             .listeners
             .prepare(&wanted, keepalive(&config))
-            .map_err(|(address, error)| vec![StartError::Bind(address, error).to_string()])?;
+            .map_err(|(address, error)| vec![Fault::of(&StartError::Bind(address, error))])?;
         let admin = match config.admin_listen {
             same if same == self.config.admin_listen => None,
             None => Some(None),
             Some(wanted) => {
-                Some(Some(bind_admin(wanted).map_err(|error| vec![error.to_string()])?))
+                Some(Some(bind_admin(wanted).map_err(|error| vec![Fault::of(&error)])?))
             }
         };
         Ok((config, prepared, admin))
     }
 
-    fn refuse_reload(&self, by: &str, problems: Vec<String>) -> Vec<String> {
-        self.gauges.refuse(wall(), problems.join("; "));
-        for problem in &problems {
-            let told =
-                format!("{problem} (read again by {by}; generation {} stays)", self.generation);
-            self.tell(Reason::ConfigurationInvalid, &told);
+    fn refuse_reload(&self, by: &str, faults: Vec<Fault>) -> Vec<String> {
+        for Fault { reason, text } in &faults {
+            let told = format!("{text} (read again by {by}; generation {} stays)", self.generation);
+            self.tell(*reason, &told);
         }
+        let problems: Vec<String> = faults.into_iter().map(|fault| fault.text).collect();
+        self.gauges.refuse(wall(), problems.join("; "));
         problems
     }
 
@@ -385,12 +394,4 @@ fn announce(addresses: &[SocketAddr], admin: Option<SocketAddr>) {
         let _ = writeln!(out, "admin on {address}");
     }
     let _ = out.flush();
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "starting and stopping are outside every worker's turn"
-)]
-pub(super) fn wall() -> SystemTime {
-    SystemTime::now()
 }

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use super::gateway::wall;
 use super::listeners::Listeners;
 use super::orders::{Rules, Tray};
 use super::start::StartError;
+use super::supervisor::wall;
 use super::tools::Tools;
 use super::worker::{Identity, Worker};
 use crate::config::schema::{CarrierChoice, Config};
+use crate::logic::certificates::CertificateRules;
 use crate::logic::policy::{Policy, TlsRules};
 use crate::logic::reason::Reason;
+use crate::logic::relay_proxies::RelayRules;
+use crate::logic::resumption::Resumable;
 use crate::net::mailbox::Mailbox;
 use crate::net::pools::Pools;
 use crate::net::resolver::Resolver;
@@ -42,15 +45,13 @@ pub(super) struct Hand {
 /// # Errors
 /// Where the system gives no poll or no thread.
 pub(super) fn start_workers(
-    config: &Config,
-    listeners: &Listeners,
+    rules: &Rules,
     count: usize,
     sessions_max: usize,
     resolver: &Arc<Resolver>,
     events: &Events,
     counters: &Arc<Counters>,
 ) -> Result<Vec<Hand>, StartError> {
-    let rules = rules_of(config, listeners, count);
     let start_s = wall().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs());
     let mut workers = Vec::with_capacity(count);
     for index in 0..count {
@@ -81,11 +82,17 @@ pub(super) fn start_workers(
     Ok(workers)
 }
 
-/// What the workers go by in this configuration.
-pub(super) fn rules_of(config: &Config, listeners: &Listeners, workers: usize) -> Rules {
+/// What the workers go by in this configuration. The sessions that may be resumed outlive it.
+pub(super) fn rules_of(
+    config: &Config,
+    listeners: &Listeners,
+    workers: usize,
+    relay: RelayRules,
+    resumable: &Arc<Resumable>,
+) -> Rules {
     let splices = sys::SPLICES && config.carrier != CarrierChoice::Copy;
     Rules {
-        policy: Arc::new(policy_of(config)),
+        policy: Arc::new(policy_of(config, relay, resumable)),
         sources: config.source_addresses.clone(),
         own: listeners.addresses(),
         keepalive: keepalive(config),
@@ -120,12 +127,22 @@ pub(super) fn told_limits(config: &Config, events: &Events) -> usize {
     fitting.map_or(0, |fitting| usize::try_from(fitting).unwrap_or(usize::MAX))
 }
 
-fn policy_of(config: &Config) -> Policy {
+fn policy_of(config: &Config, relay: RelayRules, resumable: &Arc<Resumable>) -> Policy {
+    let subjects = &config.client_certificates;
+    let certificates = (!subjects.is_empty()).then(|| {
+        Arc::new(CertificateRules {
+            subjects: subjects.clone(),
+            unseen: config.unseen_client_certificate,
+            resumable: Arc::clone(resumable),
+        })
+    });
     Policy {
+        certificates,
         hosts: config.hosts.clone(),
         addresses: config.addresses.clone(),
         clients: config.clients.clone(),
         balancers: config.balancers.clone(),
+        relay,
         tls: TlsRules {
             min_version: config.min_version,
             match_server_name: config.match_server_name,

@@ -82,9 +82,11 @@ impl<K: Kernel> Tunnel<K> {
             event = event.status(status(reason));
         }
         let words = if in_tunnel {
-            // What is left of the 200 goes first: an alert in the middle of it would be no alert.
-            let own = self.down.carrier.held().get(..self.down.flow.own_held());
-            let mut words = own.unwrap_or_default().to_vec();
+            // What was let through, or is left of the 200, goes first: an alert in the middle of a record
+            // would be no alert.
+            let held = self.down.carrier.held();
+            let passed = if self.down.flow.is_waiting() { &[] } else { held };
+            let mut words = passed.to_vec();
             words.extend(self.session.alert(reason).into_iter().flatten());
             words
         } else {

@@ -1,6 +1,7 @@
 //! The shell: wires logic to mechanisms, and knows no protocol.
 
 pub mod acceptor;
+mod asking;
 mod change;
 mod dialling;
 mod farewell;
@@ -14,6 +15,7 @@ mod panics;
 mod parting;
 mod reaching;
 mod relay;
+mod roster;
 mod shortage;
 pub mod start;
 pub mod supervisor;

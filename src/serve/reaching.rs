@@ -11,6 +11,7 @@ use crate::logic::reason::Reason;
 use crate::logic::session::Input;
 use crate::logic::watch::Direction;
 use crate::net::kernel::{Kernel, Lookup};
+use crate::net::slots::Token;
 use crate::observe::histograms::Timing;
 use crate::proto::reply;
 use crate::proto::target::Host;
@@ -38,7 +39,7 @@ impl<K: Kernel> Tunnel<K> {
                 self.step_at = tools.kernel.now();
                 Fate::Rest
             }
-            Lookup::Known(answer) => self.resolved(answer, tools),
+            Lookup::Known(answer) => self.resolved(self.token, answer, tools),
             Lookup::Busy => {
                 let refusal = Refusal::plain(Reason::ResolverBusy);
                 self.tell(Input::Resolved(Err(refusal)), tools)
@@ -64,13 +65,18 @@ impl<K: Kernel> Tunnel<K> {
             Dialled::Failed(refusal) => {
                 self.remote_address = dialling.address();
                 dialling.abandon(tools);
+                if self.asking.is_some() {
+                    return self.relay_proxy_not_dialled(refusal, tools);
+                }
                 self.tell(Input::DialFailed(refusal), tools)
             }
         }
     }
 
-    /// The remote is connected: says so, and starts both flows.
-    pub(super) fn open(&mut self, tools: &mut Tools<K>) -> Fate {
+    /// The remote is connected, through a relay proxy or directly: says so, and starts both flows.
+    /// `early` is what the target said before.
+    pub(super) fn open(&mut self, early: &[u8], tools: &mut Tools<K>) -> Fate {
+        self.relay_proxy_has_opened(tools);
         let Some(client) = &mut self.client else { return Fate::Rest };
         let written = match tools.kernel.write(client, reply::ESTABLISHED) {
             Ok(written) => written,
@@ -79,16 +85,19 @@ impl<K: Kernel> Tunnel<K> {
                 _ => return self.tell(Input::Broke(Side::Client), tools),
             },
         };
-        if written < reply::ESTABLISHED.len() {
+        let rest = &reply::ESTABLISHED[written..];
+        if !(rest.is_empty() && early.is_empty()) {
             // The rest goes first in the down flow; nothing of the remote is read before it is out.
-            let rest = &reply::ESTABLISHED[written..];
-            self.down.carrier.preload(rest, &mut tools.pools);
+            self.down.carrier.preload(&[rest, early].concat(), &mut tools.pools);
             self.down.flow.preload_own(rest.len());
+            self.down.flow.preload(early.len());
         }
         tools.time(Timing::SetUp, self.asked_at);
         self.up.flow.release();
-        if self.up.flow.held() > 0 {
-            let fate = self.judge_held(Direction::Up, 0, tools);
+        // The target spoke before it can have heard anything, so it is judged first.
+        let held = [(Direction::Down, early.len()), (Direction::Up, self.up.flow.held())];
+        for (direction, _) in held.into_iter().filter(|(_, bytes)| *bytes > 0) {
+            let fate = self.judge_held(direction, 0, tools);
             if fate != Fate::Rest || self.session.stage() == Stage::Refusing {
                 return fate;
             }
@@ -100,7 +109,8 @@ impl<K: Kernel> Tunnel<K> {
         if std::mem::take(&mut self.asks_for_name)
             && let Some(name) = self.name()
         {
-            tools.kernel.forget(&name, self.token);
+            let lane = self.asking.as_ref().map_or(Token::CLIENT_LANE, |asking| asking.lane());
+            tools.kernel.forget(&name, self.token.with_lane(lane));
         }
     }
 
@@ -110,8 +120,11 @@ impl<K: Kernel> Tunnel<K> {
         }
     }
 
-    /// The name of the target, unless it is an address.
+    /// The name that is looked up, of the relay proxy or of the target, unless that is an address.
     pub(super) fn name(&self) -> Option<Box<str>> {
+        if let Some(asking) = &self.asking {
+            return asking.name();
+        }
         match &self.session.target()?.host {
             Host::Name(name) => Some(name.clone()),
             Host::Address(_) => None,

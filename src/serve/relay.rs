@@ -232,10 +232,12 @@ impl<K: Kernel> Tunnel<K> {
             Direction::Up => &mut self.up,
             Direction::Down => &mut self.down,
         };
-        let held = line.carrier.held();
+        line.flow.wait();
+        // What is left of our own 200 is none of the session's business.
+        let held = &line.carrier.held()[line.flow.own_held()..];
         let input = Input::Held { direction, held, fresh };
         match self.session.handle(input, tools.kernel.now()) {
-            Action::Hold => line.flow.wait(),
+            Action::Hold => {}
             Action::Forward => line.flow.release(),
             Action::LetGo => {
                 self.up.flow.release();

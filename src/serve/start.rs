@@ -7,8 +7,11 @@ use std::path::PathBuf;
 
 use super::acceptor::Accepting;
 use crate::config::schema::Config;
+use crate::logic::reason::Reason;
+use crate::net::sockets;
 use crate::observe::events::Event;
 use crate::observe::outlets::OutletError;
+use crate::proto::target::Host;
 
 /// What a start needs.
 pub struct Start {
@@ -26,8 +29,24 @@ pub struct Start {
     pub is_from_file: bool,
 }
 
-/// Reads the configuration again; every problem in words, with its place.
-pub type Reread = Box<dyn FnMut() -> Result<Config, Vec<String>> + Send>;
+/// Reads the configuration again; everything that is wrong with it.
+pub type Reread = Box<dyn FnMut() -> Result<Config, Vec<Fault>> + Send>;
+
+/// Why a configuration does not take effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The reason of its event.
+    pub reason: Reason,
+    /// What is wrong, with its place.
+    pub text: String,
+}
+
+impl Fault {
+    /// A configuration that is wrong in this way.
+    pub fn of(wrong: &dyn fmt::Display) -> Fault {
+        Fault { reason: Reason::ConfigurationInvalid, text: wrong.to_string() }
+    }
+}
 
 /// Why a gateway did not start, or ended by itself.
 #[derive(Debug)]
@@ -36,6 +55,8 @@ pub enum StartError {
     Bind(SocketAddr, io::Error),
     /// An address of `dial.source_addresses` is not one of this machine.
     Source(IpAddr, io::Error),
+    /// An address of `relay_proxy.addresses` is one that this gateway listens on.
+    Loop(SocketAddr),
     /// The address of `admin.listen` cannot be bound.
     Admin(SocketAddr, io::Error),
     /// The outlet of `events.to` cannot be opened.
@@ -60,6 +81,11 @@ impl fmt::Display for StartError {
                 "{address} cannot be dialled from: {error}; name addresses of this machine in \
                  `dial.source_addresses`"
             ),
+            StartError::Loop(address) => write!(
+                f,
+                "{address} is this gateway itself, which would send every request round for ever \
+                 (loop); name the next proxy in `relay_proxy.addresses`"
+            ),
             StartError::Admin(address, error) => write!(
                 f,
                 "{address} cannot be bound: {error}; choose another address in `admin.listen`, or \
@@ -73,15 +99,25 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Whether every address of `dial.source_addresses` is one of this machine.
+/// Whether the addresses to dial from are of this machine, and no relay proxy is one of those
+/// `listening` here.
 ///
 /// # Errors
-/// The first that is not.
-pub(super) fn check_sources(config: &Config) -> Result<(), StartError> {
+/// The first that is wrong.
+pub(super) fn check_addresses(config: &Config, listening: &[SocketAddr]) -> Result<(), StartError> {
     for &source in &config.source_addresses {
         // Port 0: any; the socket is closed at once.
         std::net::UdpSocket::bind((source, 0))
             .map_err(|error| StartError::Source(source, error))?;
+    }
+    for relay_proxy in &config.relay_proxy.addresses {
+        // A name that leads back here is found out when it is dialled.
+        let Host::Address(ip) = relay_proxy.host else { continue };
+        let address = SocketAddr::new(ip, relay_proxy.port);
+        let is_reached = listening.iter().any(|&own| sockets::reaches(address, own));
+        if is_reached && sockets::is_own_address(ip) {
+            return Err(StartError::Loop(address));
+        }
     }
     Ok(())
 }

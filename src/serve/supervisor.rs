@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::change;
-use super::gateway::{Gateway, wall};
+use super::gateway::Gateway;
 use crate::observe::liveness::Liveness;
 use crate::observe::outlets::Outlet;
 use crate::sys::{self, Signal, Signals, Standing};
@@ -157,6 +157,11 @@ fn drain(gateway: &mut Gateway, inbox: &Receiver<Request>) {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a thread of its own, outside every worker's turn")]
-fn clock() -> Instant {
+pub(super) fn clock() -> Instant {
     Instant::now()
+}
+
+#[allow(clippy::disallowed_methods, reason = "what an operator asks for is outside every turn")]
+pub(super) fn wall() -> SystemTime {
+    SystemTime::now()
 }

@@ -9,6 +9,7 @@ use crate::logic::ending::Ending;
 use crate::logic::reason::Reason;
 use crate::net::kernel::Kernel;
 use crate::net::pools::Pools;
+use crate::net::sockets;
 use crate::observe::counters::Counters;
 use crate::observe::events::{Event, rule};
 use crate::observe::gauges::{Held, WorkerGauges};
@@ -90,12 +91,9 @@ impl<K: Kernel> Tools<K> {
     /// Whether a connection to `address` would come back to this gateway.
     pub fn is_own(&mut self, address: SocketAddr) -> bool {
         // An IPv4-mapped address arrives at the IPv4 one.
-        let ip = canonical(address.ip());
-        let listens = |own: &SocketAddr| {
-            let here = own.ip() == ip || own.ip().is_unspecified();
-            own.port() == address.port() && here
-        };
-        self.own.iter().any(listens) && self.kernel.is_own_address(ip)
+        let address = SocketAddr::new(canonical(address.ip()), address.port());
+        let listens = |&own: &SocketAddr| sockets::reaches(address, own);
+        self.own.iter().any(listens) && self.kernel.is_own_address(address.ip())
     }
 
     /// Dials from these addresses from now on.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::asking::Asking;
 use super::dialling::Dialling;
 use super::farewell::Farewell;
 use super::parting::Parting;
@@ -46,6 +47,7 @@ pub struct Tunnel<K: Kernel> {
     /// When it began to wait for a name, or to dial.
     pub(super) step_at: Instant,
     pub(super) dialling: Option<Box<Dialling<K>>>,
+    pub(super) asking: Option<Box<Asking>>,
     pub(super) farewell: Option<Box<Farewell>>,
     pub(super) parting: Option<Box<Parting>>,
     pub(super) head_was_whole: bool,
@@ -81,6 +83,7 @@ impl<K: Kernel> Tunnel<K> {
             asked_at: now,
             step_at: now,
             dialling: None,
+            asking: None,
             farewell: None,
             parting: None,
             head_was_whole: false,
@@ -92,6 +95,12 @@ impl<K: Kernel> Tunnel<K> {
 
     /// Takes note of an event; [`Tunnel::drive`] acts on it.
     pub fn ready(&mut self, ready: Ready, tools: &mut Tools<K>) -> Fate {
+        if let Some(asking) = &mut self.asking
+            && ready.token.lane() != Token::CLIENT_LANE
+            && ready.writable
+        {
+            asking.writable();
+        }
         let (source, sink) = match ready.token.lane() {
             Token::CLIENT_LANE => (&mut self.up.flow, &mut self.down.flow),
             _ => (&mut self.down.flow, &mut self.up.flow),
@@ -140,6 +149,7 @@ impl<K: Kernel> Tunnel<K> {
             Stage::AwaitHead => self.read_head(tools),
             Stage::AwaitAddress => Fate::Rest,
             Stage::AwaitDial => self.dial(tools),
+            Stage::AwaitRelayProxy => self.hear_relay_proxy(tools),
             Stage::AwaitHello | Stage::AwaitServerHello | Stage::Tunnel => self.relay(tools),
             Stage::Refusing => self.say_farewell(tools),
         }
@@ -167,12 +177,17 @@ impl<K: Kernel> Tunnel<K> {
                 return self.tell(Input::Resolved(Ok(&addresses)), tools);
             }
         }
-        let looked = match self.session.stage() {
+        if self.relay_proxy_until().is_some_and(|until| now >= until) {
+            return self.relay_proxy_is_late(tools);
+        }
+        let stage = self.session.stage();
+        let looked = match stage {
             Stage::AwaitAddress | Stage::Refusing => Fate::Rest,
             Stage::AwaitDial => self.dial(tools),
             _ => self.look_once_more(tools),
         };
-        if matches!(looked, Fate::Over(_)) || self.parting.is_some() {
+        let has_moved_on = stage == Stage::AwaitDial && self.session.stage() != stage;
+        if matches!(looked, Fate::Over(_)) || self.parting.is_some() || has_moved_on {
             return looked;
         }
         match self.tell(Input::Deadline, tools) {
@@ -191,12 +206,16 @@ impl<K: Kernel> Tunnel<K> {
         self.drive(tools)
     }
 
-    /// The answer to this session's question for a name.
+    /// The answer to this session's question for a name, which was asked with `token`.
     pub fn resolved(
         &mut self,
+        token: Token,
         answer: Result<Arc<[IpAddr]>, LookupError>,
         tools: &mut Tools<K>,
     ) -> Fate {
+        if self.asking.is_some() {
+            return self.relay_proxy_resolved(token.lane(), answer, tools);
+        }
         if std::mem::take(&mut self.asks_for_name) {
             tools.time(Timing::Resolve, self.step_at);
         }
@@ -232,7 +251,8 @@ impl<K: Kernel> Tunnel<K> {
         let attempt = self.dialling.as_ref().and_then(|dialling| dialling.next_at());
         let is_scarce = self.up.flow.is_scarce() || self.down.flow.is_scarce();
         let again = is_scarce.then(|| now + SCARCE_PAUSE);
-        [self.session.deadline(), attempt, again].into_iter().flatten().min()
+        let relay_proxy = self.relay_proxy_until();
+        [self.session.deadline(), attempt, relay_proxy, again].into_iter().flatten().min()
     }
 
     /// Gives the session an input and does what it says.
@@ -261,13 +281,22 @@ impl<K: Kernel> Tunnel<K> {
                 self.dialling = Some(Box::new(Dialling::new(&addresses, port, now)));
                 self.dial(tools)
             }
-            Action::OpenTunnel => self.open(tools),
+            Action::DialRelayProxy { early_at } => {
+                self.connect_received(&given[early_at..], tools);
+                self.dial_relay_proxies(tools)
+            }
+            Action::AskRelayProxy => self.ask_relay_proxy(tools),
+            Action::TryNextRelayProxy(refusal) => self.try_next_relay_proxy(refusal, tools),
+            Action::OpenTunnel { early_at } => self.open(&given[early_at..], tools),
             Action::AnswerHealth => {
                 let answer = reply::health(tools.draining);
                 self.farewell = Some(Box::new(Farewell::new(answer.to_vec())));
                 self.say_farewell(tools)
             }
-            Action::Refuse(refusal) => self.refuse_with(&refusal, tools),
+            Action::Refuse(refusal) => {
+                self.relay_proxy_has_refused(refusal.reason, tools);
+                self.refuse_with(&refusal, tools)
+            }
             Action::End(ending) => self.over(ending, tools),
         }
     }
@@ -280,7 +309,7 @@ impl<K: Kernel> Tunnel<K> {
             _ => (Side::Remote, &self.remote, &self.down.flow),
         };
         let is_unread = match self.session.stage() {
-            Stage::AwaitAddress | Stage::AwaitDial => side == Side::Client,
+            Stage::AwaitAddress | Stage::AwaitDial | Stage::AwaitRelayProxy => side == Side::Client,
             Stage::AwaitServerHello | Stage::Tunnel => flow.has_ended(),
             _ => false,
         };
@@ -365,6 +394,9 @@ impl<K: Kernel> Tunnel<K> {
             }
             if let Some(version) = facts.version.and_then(|version| version.digits()) {
                 event = event.tls_version(version);
+            }
+            if let Some(subject) = &facts.subject {
+                event = event.subject(subject.clone());
             }
         }
         event

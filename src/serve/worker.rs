@@ -168,7 +168,7 @@ impl<K: Kernel> Worker<K> {
                 Mail::Accepted(stream, _) if self.stopping => self.tools.kernel.close(stream),
                 Mail::Accepted(stream, client) => self.begin(stream, client),
                 Mail::Resolved(token, answer) => {
-                    self.with(token, |tunnel, tools| tunnel.resolved(answer, tools));
+                    self.with(token, |tunnel, tools| tunnel.resolved(token, answer, tools));
                 }
                 Mail::Orders => self.obey(),
                 Mail::Stop => self.stop(),
@@ -286,7 +286,8 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn go_by(&mut self, rules: &Rules) {
+    /// Goes by these rules from now on; sessions keep those they began with.
+    pub fn go_by(&mut self, rules: &Rules) {
         self.policy = Arc::clone(&rules.policy);
         self.tools.set_sources(rules.sources.clone());
         self.tools.own.clone_from(&rules.own);

@@ -1,5 +1,6 @@
 //! Linux: pipes and splice(2), shared ports, late binding.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -149,4 +150,27 @@ mod outgoing_queue {
         let bytes = unsafe { ioctl(stream, Getter::<SIOCOUTQ, std::ffi::c_int>::new())? };
         Ok(usize::try_from(bytes).unwrap_or(0))
     }
+}
+
+/// Gives `new` the extended attributes of `old`: access lists, security labels, an administrator's
+/// notes. What the file system does not keep, or leaves to the system to set, is left out.
+///
+/// # Errors
+/// An access list that cannot be kept; without it others could read what they must not, or not read
+/// what they must.
+pub fn keep_attributes(new: &File, old: &File) -> io::Result<()> {
+    use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
+    // The most that the kernel holds of names, and of one value (limits.h).
+    const BYTES_MAX: usize = 64 * 1024;
+    let mut names = vec![0_u8; BYTES_MAX];
+    let Ok(len) = flistxattr(old, names.as_mut_slice()) else { return Ok(()) };
+    let mut value = vec![0_u8; BYTES_MAX];
+    for name in names[..len].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        let Ok(len) = fgetxattr(old, name, value.as_mut_slice()) else { continue };
+        let set = fsetxattr(new, name, &value[..len], XattrFlags::empty());
+        if name == b"system.posix_acl_access" {
+            set?;
+        }
+    }
+    Ok(())
 }

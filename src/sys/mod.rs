@@ -12,9 +12,14 @@
 //!   [`is_connecting`], [`is_splice_refused`]: what an error means;
 //! - [`reuse_address`]: a port whose last owner is gone is free at once;
 //! - [`set_reset_on_close`]: a close that the peer sees as a reset;
+//! - [`is_readable_by_others`], [`TELLS_READERS`]: whether others than its owner and its group can
+//!   read a file;
 //! - [`Signals`]: what an operator sends to the process;
 //! - [`tell_manager`], [`manager_patience`], [`inherited_listeners`]: what a service manager such as
-//!   systemd is told, asks for and hands over.
+//!   systemd is told, asks for and hands over;
+//! - [`create_private`], [`keep_owner`], [`keep_readers`], [`keep_access`], [`keep_attributes`],
+//!   [`let_all_read`]: who may read and write a file;
+//! - [`sync_folder`]: names of files seen to the disk.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -1,6 +1,7 @@
 //! Systems without splice(2): every tunnel copies.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::io;
 
 use mio::net::TcpStream;
@@ -87,4 +88,12 @@ pub fn unsent_bytes(_stream: &TcpStream) -> usize {
 pub fn set_reset_on_close(stream: &TcpStream) {
     // A socket that is gone already needs no reset.
     let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+}
+
+/// Nothing to do: no attributes that this program knows of.
+///
+/// # Errors
+/// None.
+pub fn keep_attributes(_new: &File, _old: &File) -> io::Result<()> {
+    Ok(())
 }

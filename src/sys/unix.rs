@@ -1,6 +1,9 @@
-//! What Unix systems share: descriptor limits, signals, the meaning of errors.
+//! What Unix systems share: descriptor limits, signals, the meaning of errors, who may read a file.
 
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -54,6 +57,14 @@ pub fn open_descriptors() -> Option<u64> {
     let listing = ["/proc/self/fd", "/dev/fd"].iter().find_map(|list| std::fs::read_dir(list).ok());
     // The listing itself is one of them.
     listing.map(|listing| (listing.count() as u64).saturating_sub(1))
+}
+
+/// Whether this system tells who can read a file.
+pub const TELLS_READERS: bool = true;
+
+/// Whether others than its owner and its group can read or write a file.
+pub fn is_readable_by_others(metadata: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::mode(metadata) & 0o006 != 0
 }
 
 /// Whether no descriptor, no memory for one, or no place in a poll for it was to be had.
@@ -146,4 +157,68 @@ impl Signals {
             self.waiting.sort_by_key(|signal| *signal == Signal::Stop);
         }
     }
+}
+
+/// A new file that only its owner can read or write.
+///
+/// # Errors
+/// As open(2); there may be no such file yet.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Gives `new` the owner and group of `old`.
+///
+/// # Errors
+/// As fchown(2): only root gives files away.
+pub fn keep_owner(new: &File, old: &File) -> io::Result<()> {
+    let (is, should) = (new.metadata()?, old.metadata()?);
+    if (is.uid(), is.gid()) == (should.uid(), should.gid()) {
+        return Ok(());
+    }
+    fchown(new, Some(should.uid()), Some(should.gid())).map_err(|error| {
+        let (uid, gid) = (should.uid(), should.gid());
+        let why = format!("the new file cannot have its owner {uid} and group {gid} ({error})");
+        io::Error::new(error.kind(), why)
+    })
+}
+
+/// Gives `new` the owner and group of `old`, and lets the group read it where `old` is for owner and
+/// group alone: that group is who was meant. Nobody else can read it.
+///
+/// # Errors
+/// As fchown(2) and fchmod(2).
+pub fn keep_readers(new: &File, old: &File) -> io::Result<()> {
+    keep_owner(new, old)?;
+    let mode = old.metadata()?.permissions().mode();
+    let group = if mode & 0o007 == 0 { mode & 0o040 } else { 0 };
+    new.set_permissions(Permissions::from_mode(0o600 | group))
+}
+
+/// Gives `new` the owner, group, mode and, where the system has them, the access list and labels of
+/// `old`.
+///
+/// # Errors
+/// Where the system refuses.
+pub fn keep_access(new: &File, old: &File) -> io::Result<()> {
+    keep_owner(new, old)?;
+    super::keep_attributes(new, old)?;
+    // Last, as a new owner and a new access list change the mode.
+    new.set_permissions(old.metadata()?.permissions())
+}
+
+/// Lets everyone read `file`, and its owner write it, whatever the umask is.
+///
+/// # Errors
+/// As fchmod(2).
+pub fn let_all_read(file: &File) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(0o644))
+}
+
+/// Sees to the disk that a folder names the files that it names now.
+///
+/// # Errors
+/// As fsync(2).
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }

@@ -1,6 +1,8 @@
 //! Windows: no descriptor limit, Ctrl-C instead of signals, Winsock's errors.
 
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
 use super::{Signal, Standing};
@@ -41,6 +43,16 @@ pub fn descriptor_limit() -> Option<u64> {
 /// Handles are more than sockets and files, and no limit stands beside them.
 pub fn open_descriptors() -> Option<u64> {
     None
+}
+
+/// Whether this system tells who can read a file. Here a list of access rights would, that a file inherits
+/// from its folder and that mode bits do not show; the folder of the configuration is to be closed to
+/// others as a whole.
+pub const TELLS_READERS: bool = false;
+
+/// Not told here.
+pub fn is_readable_by_others(_metadata: &std::fs::Metadata) -> bool {
+    false
 }
 
 /// Whether no socket, or no memory for one, was to be had.
@@ -107,4 +119,52 @@ impl Signals {
         let _ = self.0.recv();
         Signal::Stop
     }
+}
+
+/// A new file. Who may read it is for the access list of the folder to say, which it inherits.
+///
+/// # Errors
+/// As CreateFile; there may be no such file yet.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).open(path)
+}
+
+/// Nothing to do: both files inherit owner and access list in the same folder.
+///
+/// # Errors
+/// None.
+pub fn keep_owner(_new: &File, _old: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// As [`keep_owner`].
+///
+/// # Errors
+/// None.
+pub fn keep_readers(new: &File, old: &File) -> io::Result<()> {
+    keep_owner(new, old)
+}
+
+/// As [`keep_owner`].
+///
+/// # Errors
+/// None.
+pub fn keep_access(new: &File, old: &File) -> io::Result<()> {
+    keep_owner(new, old)
+}
+
+/// Nothing to do: the folder's access list holds.
+///
+/// # Errors
+/// None.
+pub fn let_all_read(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Nothing to do: NTFS writes names through its own journal.
+///
+/// # Errors
+/// None.
+pub fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
 }

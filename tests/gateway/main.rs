@@ -11,6 +11,8 @@ mod support;
 mod admin;
 #[cfg(unix)]
 mod balancer;
+mod certificates;
+mod credentials;
 mod daemons;
 mod dial;
 mod drain;
@@ -22,6 +24,7 @@ mod limits;
 mod manager;
 mod reach;
 mod relay;
+mod relay_proxy;
 mod reload;
 mod resets;
 mod tls;

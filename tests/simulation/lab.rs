@@ -250,7 +250,9 @@ pub fn policy(limits: Limits) -> Policy {
         addresses: Default::default(),
         clients: Vec::new(),
         balancers: Vec::new(),
+        relay: Default::default(),
         tls: TlsRules { min_version: Version::TLS12, match_server_name: true },
+        certificates: None,
         limits,
     }
 }

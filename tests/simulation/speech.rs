@@ -219,6 +219,7 @@ const CHOSE_13: SampleServerHello = SampleServerHello {
     server_version: Version::TLS12,
     version: Some(Version::TLS13),
     retry: false,
+    session_id: &[0x22; 32],
 };
 
 fn client_hello(name: &[u8], versions: &[Version]) -> Vec<u8> {
@@ -291,7 +292,12 @@ fn server_of(kind: ServerKind, chance: &mut Chance) -> (Vec<u8>, Gate, Option<Ve
     let hello = |version: Version, retry: bool| {
         let chosen = (version == Version::TLS13).then_some(version);
         let server_version = version.min(Version::TLS12);
-        sample::server_hello(&SampleServerHello { server_version, version: chosen, retry })
+        sample::server_hello(&SampleServerHello {
+            server_version,
+            version: chosen,
+            retry,
+            ..SampleServerHello::default()
+        })
     };
     let whole =
         |message: &[u8]| sample::records(ContentType::Handshake, Version::TLS12, message, 1 << 14);

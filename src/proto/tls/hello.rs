@@ -113,15 +113,13 @@ impl ServerHello {
     }
 }
 
-fn session_id(fields: &mut Fields<'_>) -> Result<(), HelloError> {
-    if fields.vector8("session_id")?.len() > 32 {
-        return Err(HelloError::Length("session_id"));
-    }
-    Ok(())
+pub(super) fn session_id<'a>(fields: &mut Fields<'a>) -> Result<&'a [u8], HelloError> {
+    let id = fields.vector8("session_id")?;
+    if id.len() > 32 { Err(HelloError::Length("session_id")) } else { Ok(id) }
 }
 
 /// Calls `visit` with each extension; there may be none at all (RFC 5246 section 7.4.1.2).
-fn each_extension<'a>(
+pub(super) fn each_extension<'a>(
     mut fields: Fields<'a>,
     mut visit: impl FnMut(u16, &'a [u8]) -> Result<(), HelloError>,
 ) -> Result<(), HelloError> {
@@ -191,31 +189,31 @@ fn host_name(name: &[u8]) -> ServerName {
 
 /// What is left of a message; every read is checked.
 #[derive(Clone, Copy)]
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], HelloError> {
+    pub(super) fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], HelloError> {
         let (field, rest) = self.0.split_at_checked(len).ok_or(HelloError::Short(what))?;
         self.0 = rest;
         Ok(field)
     }
 
-    fn u16(&mut self, what: &'static str) -> Result<u16, HelloError> {
+    pub(super) fn u16(&mut self, what: &'static str) -> Result<u16, HelloError> {
         let bytes = self.take(2, what)?;
         Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
-    fn vector8(&mut self, what: &'static str) -> Result<&'a [u8], HelloError> {
+    pub(super) fn vector8(&mut self, what: &'static str) -> Result<&'a [u8], HelloError> {
         let len = self.take(1, what)?[0];
         self.take(usize::from(len), what)
     }
 
-    fn vector16(&mut self, what: &'static str) -> Result<&'a [u8], HelloError> {
+    pub(super) fn vector16(&mut self, what: &'static str) -> Result<&'a [u8], HelloError> {
         let len = self.u16(what)?;
         self.take(usize::from(len), what)
     }
 
-    fn end(self, what: &'static str) -> Result<(), HelloError> {
+    pub(super) fn end(self, what: &'static str) -> Result<(), HelloError> {
         if self.0.is_empty() { Ok(()) } else { Err(HelloError::Trailing(what)) }
     }
 }

@@ -44,11 +44,18 @@ pub struct SampleServerHello {
     pub version: Option<Version>,
     /// Whether this is a HelloRetryRequest.
     pub retry: bool,
+    /// The session id; 32 bytes of 0x22 are what [`SampleHello`] offers.
+    pub session_id: &'static [u8],
 }
 
 impl Default for SampleServerHello {
     fn default() -> Self {
-        SampleServerHello { server_version: Version::TLS12, version: None, retry: false }
+        SampleServerHello {
+            server_version: Version::TLS12,
+            version: None,
+            retry: false,
+            session_id: &[0x22; 32],
+        }
     }
 }
 
@@ -104,7 +111,7 @@ pub fn client_hello(sample: &SampleHello<'_>) -> Vec<u8> {
 pub fn server_hello(sample: &SampleServerHello) -> Vec<u8> {
     let mut body = sample.server_version.0.to_be_bytes().to_vec();
     body.extend(if sample.retry { RETRY_RANDOM } else { [0x33; 32] });
-    body.extend(prefixed8(&[0x22; 32]));
+    body.extend(prefixed8(sample.session_id));
     body.extend([0x13, 0x01, 0x00]);
     if let Some(version) = sample.version {
         let mut extensions = Vec::new();
@@ -112,6 +119,64 @@ pub fn server_hello(sample: &SampleServerHello) -> Vec<u8> {
         body.extend(prefixed16(&extensions));
     }
     message(2, &body)
+}
+
+/// The body of a Certificate message: a list of certificates, which may be none.
+pub fn certificates(list: &[&[u8]]) -> Vec<u8> {
+    let entries: Vec<u8> = list.iter().flat_map(|certificate| prefixed24(certificate)).collect();
+    prefixed24(&entries)
+}
+
+/// An attribute of a name to build: the contents of its object identifier, the tag of its value, and
+/// the value.
+pub type SampleAttribute<'a> = (&'a [u8], u8, &'a [u8]);
+
+/// A certificate in DER with this subject, part by part, and as little else as a reader of certificates
+/// takes; its signature is none.
+pub fn certificate(subject: &[&[SampleAttribute<'_>]]) -> Vec<u8> {
+    certificate_of(&name(subject))
+}
+
+/// A certificate in DER around a subject that is encoded already.
+pub fn certificate_of(subject: &[u8]) -> Vec<u8> {
+    let algorithm = der(0x30, &der(6, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]));
+    let version = der(0xa0, &der(2, &[2]));
+    let validity = [der(23, b"260101000000Z"), der(23, b"360101000000Z")].concat();
+    let key_kind = [der(6, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1]), der(5, &[])].concat();
+    let key = [der(0x30, &key_kind), der(3, &[0, 4])].concat();
+    let body = [
+        &version,
+        &der(2, &[1]),
+        &algorithm,
+        &der(0x30, &[]),
+        &der(0x30, &validity),
+        subject,
+        &der(0x30, &key),
+    ];
+    der(0x30, &[&der(0x30, &body.concat()), &algorithm[..], &der(3, &[0])].concat())
+}
+
+/// A name in DER, part by part.
+pub fn name(parts: &[&[SampleAttribute<'_>]]) -> Vec<u8> {
+    let part = |attributes: &&[SampleAttribute<'_>]| {
+        let pairs = attributes
+            .iter()
+            .flat_map(|(kind, tag, value)| der(0x30, &[der(6, kind), der(*tag, value)].concat()));
+        der(0x31, &pairs.collect::<Vec<u8>>())
+    };
+    der(0x30, &parts.iter().flat_map(part).collect::<Vec<u8>>())
+}
+
+/// An element in DER: tag, shortest length, contents.
+pub fn der(tag: u8, contents: &[u8]) -> Vec<u8> {
+    let len = contents.len();
+    let length = match len {
+        0..=0x7f => vec![len as u8],
+        0x80..=0xff => vec![0x81, len as u8],
+        0x100..=0xffff => vec![0x82, (len >> 8) as u8, len as u8],
+        _ => vec![0x83, (len >> 16) as u8, (len >> 8) as u8, len as u8],
+    };
+    [&[tag], &length[..], contents].concat()
 }
 
 /// A handshake message of any type, for what follows the hellos.
@@ -167,4 +232,8 @@ fn prefixed8(data: &[u8]) -> Vec<u8> {
 
 fn prefixed16(data: &[u8]) -> Vec<u8> {
     [&(data.len() as u16).to_be_bytes(), data].concat()
+}
+
+fn prefixed24(data: &[u8]) -> Vec<u8> {
+    [&(data.len() as u32).to_be_bytes()[1..], data].concat()
 }

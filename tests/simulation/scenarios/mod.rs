@@ -4,5 +4,7 @@ mod endings;
 mod opening;
 mod orders;
 mod pipes;
+mod relay_chance;
+mod relay_proxy;
 mod timings;
 mod worker;

@@ -1,0 +1,117 @@
+//! What a command tells of a change, and its exit code.
+
+use std::fmt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::config::edit::change::{Change, ChangeError, Done, Outcome};
+use crate::config::edit::text::Unfit;
+use crate::config::place::{self, Place};
+use crate::config::problem::Problem;
+
+use super::super::command::USAGE;
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug)]
+pub(in super::super) enum Failure {
+    /// What was asked for cannot be meant.
+    Usage(String),
+    /// It cannot be done.
+    Failed(String),
+    /// The configuration is wrong.
+    Configuration(Vec<Problem>),
+    /// The file was not changed.
+    Change(ChangeError),
+}
+
+impl Failure {
+    /// Tells it on stderr.
+    pub(in super::super) fn tell(&self) -> ExitCode {
+        eprintln!("{self}");
+        match self {
+            Failure::Usage(_)
+            | Failure::Configuration(_)
+            | Failure::Change(ChangeError::AlreadyWrong(_) | ChangeError::WouldBeWrong(..)) => {
+                ExitCode::from(USAGE)
+            }
+            Failure::Failed(_) | Failure::Change(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage(why) | Failure::Failed(why) => f.write_str(why),
+            Failure::Configuration(problems) => {
+                let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+                f.write_str(&lines.join("\n"))
+            }
+            Failure::Change(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<ChangeError> for Failure {
+    fn from(error: ChangeError) -> Failure {
+        Failure::Change(error)
+    }
+}
+
+/// The configuration that a command is about.
+pub(in super::super) fn place(file: Option<&Path>) -> Place {
+    place::find(file, std::env::var_os("SLUICE_CONFIG"))
+}
+
+/// Changes the file of `place` by `edit`, which may touch `keys` and gives the lines to tell.
+///
+/// # Errors
+/// The file stays as it was.
+pub(super) fn change(
+    place: &Place,
+    keys: &[&str],
+    edit: impl FnOnce(&mut Change) -> Result<Vec<String>, Failure>,
+) -> Result<Vec<String>, Failure> {
+    let mut change = Change::begin(place)?;
+    let mut told = edit(&mut change)?;
+    let outcome = change.finish(keys)?;
+    told.extend(effect(&outcome, keys));
+    Ok(told)
+}
+
+/// When a change takes effect; nothing where nothing was changed.
+pub(super) fn effect(outcome: &Outcome, keys: &[&str]) -> Option<String> {
+    let file = outcome.file.display();
+    let created = match outcome.done {
+        Done::Nothing => return None,
+        Done::Changed => String::new(),
+        Done::Created => format!("{file} was not there; it is now. "),
+    };
+    let when = match keys.contains(&"workers") {
+        true => "takes effect when the gateway starts again".to_owned(),
+        false => "takes effect within 3 s; `sluice reload` does it at once".to_owned(),
+    };
+    Some(format!("{created}The change in {file} {when}."))
+}
+
+/// Prints what there is to tell, or why there is nothing.
+pub(in super::super) fn tell(told: Result<Vec<String>, Failure>) -> ExitCode {
+    match told {
+        Ok(lines) => {
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            super::super::inspect::exit_code(super::super::inspect::write(&text))
+        }
+        Err(failure) => failure.tell(),
+    }
+}
+
+/// Turns "cannot be done in this text" into what is wrong with the text.
+pub(super) trait OrWrong<T> {
+    fn or_wrong(self, change: &Change) -> Result<T, Failure>;
+}
+
+impl<T> OrWrong<T> for Result<T, Unfit> {
+    fn or_wrong(self, change: &Change) -> Result<T, Failure> {
+        self.map_err(|unfit| Failure::Change(change.unfit(unfit)))
+    }
+}

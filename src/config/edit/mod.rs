@@ -1,0 +1,9 @@
+//! Changes to a configuration file: in its text, touching nothing but what is changed; then in its
+//! place, as a whole or not at all. What would not pass `check` is not written.
+
+mod array;
+pub mod change;
+mod held;
+mod secret;
+pub mod text;
+mod way;

@@ -1,0 +1,108 @@
+//! `config get` and `config set`, completions and manual pages.
+
+use super::program::Site;
+
+const FILE: &str = "\u{feff}# mark\nlisten = [\"10.0.0.1:8080\"] # inside\n\n[limits]\n# a minute\nidle_ms = 60_000\n";
+
+#[test]
+fn a_key_is_set_and_nothing_else() {
+    let site = Site::new(FILE);
+    for (line, from, to) in [
+        ("config set listen 8081", "10.0.0.1:8080", "10.0.0.1:8081"),
+        ("config set limits.idle_ms 5000", "60_000", "5000"),
+        ("config set limits.head_ms 7", "5000\n", "5000\nhead_ms = 7\n"),
+        ("config set workers 2", "# inside\n", "# inside\nworkers = 2\n"),
+        (
+            "config set allow.clients 10.0.0.0/8,192.168.0.0/16",
+            "head_ms = 7\n",
+            "head_ms = 7\n\n[allow]\nclients = [\"10.0.0.0/8\", \"192.168.0.0/16\"]\n",
+        ),
+        (
+            "config set allow.clients 10.0.0.0/8",
+            "[\"10.0.0.0/8\", \"192.168.0.0/16\"]",
+            "[\"10.0.0.0/8\"]",
+        ),
+    ] {
+        let expected = site.text().replace(from, to);
+        assert_ne!(expected, site.text(), "{line}");
+        site.expect(line, 0, &["in"]);
+        assert_eq!(site.text(), expected, "{line}");
+    }
+    site.expect("config set workers 2", 0, &["workers is 2 already"]);
+    site.expect("config set workers 3", 0, &["when the gateway starts again"]);
+    site.words(&["config", "set", "allow.clients", ""], "");
+    assert!(site.text().ends_with("clients = []\n"));
+}
+
+#[test]
+fn bad_values_and_keys_are_told_and_change_nothing() {
+    let site = Site::new(FILE);
+    for (line, words) in [
+        ("config set wrokers 1", &["unknown key \"wrokers\"; did you mean \"workers\"?"][..]),
+        ("config set workers many", &["workers takes a whole number, not \"many\""]),
+        (
+            "config set workers 257",
+            &["workers must be 0 to 256, not 257", "would not pass a check"],
+        ),
+        ("config set workers -1", &["workers must be 0 to 256, not -1"]),
+        ("config set workers 1 2", &["takes one value, not 2"]),
+        ("config set listen 0", &["the port must be 1 to 65535, not 0"]),
+        ("config set listen 70000", &["listen: \"70000\""]),
+        ("config set listen localhost:1", &["expected an IP address"]),
+        ("config set carrier fast", &["\"auto\", \"splice\", \"copy\""]),
+        ("config set allow.hosts *", &["too broad"]),
+        ("config set tls.min_version 1.4", &["\"1.3\""]),
+        ("config set allow.cut_open yes", &["takes true or false"]),
+        ("config set relay_proxy.password hunter2", &["is a secret", "--password-stdin"]),
+        ("config set workers", &["Usage"]),
+        ("config get wrokers", &["did you mean \"workers\"?"]),
+    ] {
+        let ran = site.expect(line, 2, words);
+        assert!(!format!("{ran:?}").contains("hunter2"), "{ran:?}");
+        assert_eq!(site.text(), FILE, "{line}");
+    }
+}
+
+#[test]
+fn what_is_said_and_what_is_default_is_told() {
+    let site = Site::new(FILE);
+    let all = site.run("config get").out;
+    for line in [
+        "listen = [\"10.0.0.1:8080\"]\n",
+        "workers = 0  # default\n",
+        "limits.idle_ms = 60000\n",
+        "limits.head_ms = 10000  # default\n",
+    ] {
+        assert!(all.contains(line), "{line}: {all}");
+    }
+    let saved = Site::new(&all);
+    saved.expect("check", 0, &["no problems"]);
+    let limits = site.run("config get limits").out;
+    assert!(limits.lines().all(|line| line.starts_with("limits.")) && limits.lines().count() > 9);
+    assert_eq!(site.run("config get listen").out, "10.0.0.1:8080\n");
+    let default = site.run("config get tls.min_version");
+    assert_eq!(default.out, "1.2\n");
+    assert!(default.err.contains("This is the default"), "{default:?}");
+    assert_eq!(site.run("config get limits.idle_ms").out, "60000\n");
+    Site::empty().expect("config get workers", 2, &["cannot be read"]);
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let site = Site::empty();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let ran = site.expect(&format!("completions {shell}"), 0, &["allowed-client-certificate"]);
+        assert!(ran.out.contains("password-stdin"), "{shell}");
+    }
+    site.expect("completions tcsh", 2, &["possible values"]);
+    site.expect("man", 0, &[".TH sluice 1", "relay\\-proxy"]);
+    let folder = site.folder.path().join("man1");
+    let to = folder.to_string_lossy().into_owned();
+    site.words(&["man", "--to", &to], "").expect("man --to", 0, &[], site.folder.path());
+    for page in ["sluice.1", "sluice-allowed-host-add.1", "sluice-relay-proxy-set.1"] {
+        let text = std::fs::read_to_string(folder.join(page)).unwrap();
+        assert!(text.contains(".TH sluice"), "{page}");
+    }
+    let ran = site.words(&["man", "--to", "/proc/nowhere"], "");
+    ran.expect("man --to", 1, &["/proc/nowhere cannot be written to"], site.folder.path());
+}

@@ -1,0 +1,158 @@
+//! Owner, mode, links, locks: what a change leaves as it was, and what the system may refuse.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+
+use super::program::{Site, command, run};
+
+const FILE: &str = "[allow]\nhosts = [\"www.test.com\"]\n";
+const ADD: [&str; 3] = ["allowed-host", "add", "new.test.com"];
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+#[test]
+fn mode_and_owner_stay() {
+    for mode in [0o600, 0o640, 0o664] {
+        let site = Site::new(FILE);
+        fs::set_permissions(&site.file, Permissions::from_mode(mode)).unwrap();
+        if is_root() {
+            chown(&site.file, Some(65_534), Some(65_533)).unwrap();
+        }
+        let before = fs::metadata(&site.file).unwrap();
+        site.words(&ADD, "").expect("add", 0, &[], site.folder.path());
+        let after = fs::metadata(&site.file).unwrap();
+        assert_ne!(before.ino(), after.ino(), "another file in its place");
+        assert_eq!(after.mode() & 0o7777, mode);
+        assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+        let lock = fs::metadata(site.folder.path().join("sluice.toml.lock")).unwrap();
+        assert_eq!((lock.mode() & 0o777, lock.uid()), (0o600, before.uid()));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn extended_attributes_stay() {
+    use rustix::fs::{XattrFlags, getxattr, setxattr};
+    let site = Site::new(FILE);
+    // Not every file system has them; an access list is kept by the same call.
+    if setxattr(&site.file, "user.note", b"kept", XattrFlags::empty()).is_err() {
+        return;
+    }
+    site.words(&ADD, "").expect("add", 0, &[], site.folder.path());
+    let mut value = vec![0; 16];
+    let len = getxattr(&site.file, "user.note", value.as_mut_slice()).unwrap();
+    assert_eq!(&value[..len], b"kept");
+}
+
+#[test]
+fn a_password_is_for_those_whom_the_configuration_is_for() {
+    let words = ["relay-proxy", "set", "http://p.example:1", "--username", "u", "--password-stdin"];
+    for (mode, expected) in [(0o600, 0o600), (0o640, 0o640), (0o644, 0o600), (0o664, 0o600)] {
+        let site = Site::new(FILE);
+        fs::set_permissions(&site.file, Permissions::from_mode(mode)).unwrap();
+        if is_root() {
+            chown(&site.file, Some(65_534), Some(65_533)).unwrap();
+        }
+        let owner = fs::metadata(&site.file).unwrap();
+        site.words(&words, "secret").expect("set", 0, &[], site.folder.path());
+        let secret = fs::metadata(site.folder.path().join("relay-password")).unwrap();
+        assert_eq!((secret.uid(), secret.gid()), (owner.uid(), owner.gid()));
+        assert_eq!(secret.mode() & 0o777, expected, "{mode:o}");
+    }
+}
+
+#[test]
+fn a_link_stays_and_its_file_changes() {
+    let site = Site::empty();
+    let real = site.folder.path().join("store");
+    fs::create_dir(&real).unwrap();
+    let real = real.join("real.toml");
+    symlink("store/real.toml", site.folder.path().join("middle.toml")).unwrap();
+    symlink("middle.toml", &site.file).unwrap();
+    // The file that the links lead to need not be there yet.
+    for expected in ["[allow]\nhosts = [\"new.test.com\"]\n", FILE] {
+        site.words(&ADD, "").expect("add", 0, &[], site.folder.path());
+        assert!(fs::symlink_metadata(&site.file).unwrap().is_symlink());
+        assert_eq!(
+            fs::read_to_string(&real).unwrap(),
+            expected.replace("www.test.com\"]", "www.test.com\", \"new.test.com\"]")
+        );
+        fs::write(&real, FILE).unwrap();
+    }
+}
+
+#[test]
+fn what_the_system_refuses_is_told_and_the_file_stays() {
+    let site = Site::new(FILE);
+    // Another command's lock, held by a process that does not let go, is waited for and then told;
+    // that takes 10 s, so that it is the only such test.
+    site.words(&ADD, "").expect("add", 0, &[], site.folder.path());
+    let before = site.text();
+    let lock = File::open(site.folder.path().join("sluice.toml.lock")).unwrap();
+    lock.lock().unwrap();
+    site.expect(
+        "allowed-host remove new.test.com",
+        1,
+        &["sluice.toml.lock cannot be locked", "10 s"],
+    );
+    assert_eq!(site.text(), before);
+    drop(lock);
+    site.expect("allowed-host remove new.test.com", 0, &[]);
+    assert_eq!(site.text(), FILE);
+    // No plain file.
+    let ran = run(command("/dev/null".as_ref()).args(ADD), "");
+    ran.expect(
+        "/dev/null",
+        1,
+        &["/dev/null cannot be replaced: it is no plain file"],
+        site.folder.path(),
+    );
+    assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    let ran = run(command(site.folder.path()).args(ADD), "");
+    ran.expect("a folder", 1, &["cannot be opened for writing"], "/".as_ref());
+    // A folder that nobody can make.
+    let ran = run(command("/proc/nowhere/sluice.toml".as_ref()).args(ADD), "");
+    ran.expect("/proc", 1, &["/proc/nowhere cannot be made"], site.folder.path());
+    if !is_root() {
+        fs::set_permissions(&site.file, Permissions::from_mode(0o444)).unwrap();
+        site.words(&ADD, "").expect("read-only", 1, &["Run this as its owner"], site.folder.path());
+        assert_eq!(site.text(), FILE);
+    }
+}
+
+#[test]
+fn what_a_crash_left_is_written_over() {
+    let site = Site::new(FILE);
+    site.folder.write("sluice.toml.new", "half a fi");
+    site.words(&ADD, "").expect("add", 0, &[], site.folder.path());
+    assert!(site.text().contains("new.test.com"));
+    assert_eq!(site.names(), ["sluice.toml", "sluice.toml.lock"]);
+}
+
+#[test]
+fn an_ordinary_user_may_not_change_what_is_not_his() {
+    // Only root can play another user, and only where there is a program to do it with.
+    let has_setpriv = run(std::process::Command::new("sh").args(["-c", "command -v setpriv"]), "");
+    if !is_root() || has_setpriv.code != 0 {
+        return;
+    }
+    let site = Site::new(FILE);
+    fs::set_permissions(site.folder.path(), Permissions::from_mode(0o777)).unwrap();
+    let mut other = std::process::Command::new("setpriv");
+    other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    other.arg(crate::support::gateway::PROGRAM).arg("--config").arg(&site.file).args(ADD);
+    let ran = run(&mut other, "");
+    // Where the program itself lies in a folder of root's, it cannot even be started.
+    if ran.err.contains("failed to execute") {
+        return;
+    }
+    ran.expect(
+        "other user",
+        1,
+        &["cannot be opened for writing", "Run this as"],
+        site.folder.path(),
+    );
+    assert_eq!(site.text(), FILE);
+}

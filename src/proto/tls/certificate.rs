@@ -114,11 +114,24 @@ pub(super) fn rdn(set: AnyRef<'_>) -> Result<Rdn, CertificateError> {
 
 fn attribute(pair: &mut SliceReader<'_>) -> Result<Attribute, CertificateError> {
     let kind = skip(pair, Tag::ObjectIdentifier)?;
-    if kind.value().is_empty() {
+    if !is_object_identifier(kind.value()) {
         return Err(CertificateError::Text("an attribute without a type"));
     }
     let value = decoded(AnyRef::decode(pair)?)?;
     Ok(Attribute { kind: Kind::of_der(kind.value()), value })
+}
+
+/// Numbers of seven bits a byte, each in its shortest form and whole (X.690 section 8.19.2).
+fn is_object_identifier(bytes: &[u8]) -> bool {
+    const MORE: u8 = 0x80;
+    let mut begins = true;
+    for &byte in bytes {
+        if begins && byte == MORE {
+            return false;
+        }
+        begins = byte & MORE == 0;
+    }
+    begins && !bytes.is_empty()
 }
 
 /// The value of an attribute. Texts of all types that names are made of become one; what is no text
@@ -246,6 +259,21 @@ mod tests {
             (BMP, b"\xd8\x00\xdc\x00"),
         ] {
             assert!(one(tag, value).starts_with("! the subject has "), "{tag} {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_type_is_a_whole_object_identifier() {
+        for (bytes, is_one) in [
+            (&[0x55, 4, 3][..], true),
+            (&[0x55, 0x81, 0], true),
+            (&[], false),
+            (&[0x55, 4, 0xf5], false),
+            (&[0x55, 0x80, 3], false),
+        ] {
+            assert_eq!(is_object_identifier(bytes), is_one, "{bytes:x?}");
+            let read = subject(&certificate(&[&[(bytes, UTF8, b"a")]]));
+            assert_eq!(read.is_ok(), is_one, "{bytes:x?}");
         }
     }
 

@@ -459,6 +459,24 @@ mod tests {
     const UNREADABLE: Option<Reason> = Some(Reason::HandshakeUnreadable);
 
     #[test]
+    fn an_alert_of_ours_follows_a_whole_record() {
+        let long = [answer(), message(CERTIFICATE, &[7; 40_000]), exchange(), done()];
+        for fragment in [1 << 14, 900, 20] {
+            let turns = vec![hello(), (Down, in_records(&long, fragment))];
+            for cut in [1, 3, 7, 1_000, 1_460, 20_000] {
+                let outcome = play(&rules(REFUSE), &turns, cut, Instant::now());
+                assert_eq!(outcome.reason(), UNSEEN_NONE);
+                let passed = &outcome.passed[Down as usize];
+                let mut at = 0;
+                while let Some(header) = passed.get(at..at + 5) {
+                    at += 5 + usize::from(u16::from_be_bytes([header[3], header[4]]));
+                }
+                assert_eq!(at, passed.len(), "cut {cut}, records of {fragment}");
+            }
+        }
+    }
+
+    #[test]
     fn a_certificate_is_found_wherever_it_lies() {
         let shown = [shows(b"agent"), key(), proves()];
         for fragment in [1 << 14, 500, 33, 5] {

@@ -641,7 +641,7 @@ mod tests {
         let rules = rules(REFUSE);
         let (_, last) = turns.pop().unwrap();
         // The server's alert takes the place of its change of cipher.
-        turns.push((Down, vec![21, 3, 3, 0, 2, 2, 51]));
+        turns.push((Down, [record(&[ticket(b"t")]), vec![21, 3, 3, 0, 2, 2, 51]].concat()));
         let now = Instant::now();
         assert_eq!(play(&rules, &turns, usize::MAX, now).verdict, Verdict::Forward);
         let known =

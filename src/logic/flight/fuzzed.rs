@@ -99,3 +99,14 @@ fn watch(choice: u8, now: Instant) -> Watch {
     let tls = TlsRules { min_version: Version::TLS10, match_server_name: true };
     Watch::new(tls, 65_536).with_certificates(rules, now)
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test may ask the clock")]
+mod tests {
+    use std::time::Instant;
+
+    #[test]
+    fn the_corpus_passes() {
+        crate::corpus::replay("flight", |input| super::flight(input, Instant::now()));
+    }
+}

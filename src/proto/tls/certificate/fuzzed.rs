@@ -38,6 +38,11 @@ fn check(name: &DistinguishedName) {
 mod tests {
     use crate::proto::tls::sample::certificate;
 
+    #[test]
+    fn the_corpus_passes() {
+        crate::corpus::replay("certificate", |input| drop(super::certificate(input)));
+    }
+
     proptest::proptest! {
         #[test]
         fn changed_certificates_keep_the_promises(

@@ -85,7 +85,8 @@ impl<K: Kernel> Tunnel<K> {
             // What was let through, or is left of the 200, goes first: an alert in the middle of a record
             // would be no alert.
             let held = self.down.carrier.held();
-            let passed = if self.down.flow.is_waiting() { &[] } else { held };
+            let own = self.down.flow.own_held().min(held.len());
+            let passed = if self.down.flow.is_waiting() { &held[..own] } else { held };
             let mut words = passed.to_vec();
             words.extend(self.session.alert(reason).into_iter().flatten());
             words

@@ -11,6 +11,7 @@ mod inside;
 mod leaving;
 pub mod listeners;
 pub mod orders;
+mod overdue;
 mod panics;
 mod parting;
 mod reaching;

@@ -214,6 +214,9 @@ pub struct Around {
     /// The process of that gateway, to measure its processor time and memory
     #[arg(long, value_name = "PID", requires = "gateway")]
     pub gateway_pid: Option<u32>,
+    /// That gateway forwards TCP to the target as it is, as HAProxy does: tunnels begin with TLS
+    #[arg(long, requires = "gateway")]
+    pub without_connect: bool,
     /// What the gateway that is started here moves bytes with
     #[arg(long, default_value = "auto", conflicts_with = "gateway")]
     pub carrier: CarrierChoice,
@@ -347,6 +350,7 @@ mod tests {
             &["loadgen", "--gateway-pid", "1"],
             &["loadgen", "--gateway", "h:1", "--carrier", "copy"],
             &["loadgen", "--ca", "x"],
+            &["loadgen", "--without-connect"],
             &["loadgen", "endpoint", "--cert", "x"],
             &["loadgen", "churn", "--rate", "0/s"],
             &["loadgen", "bulk", "--direction", "sideways"],

@@ -19,7 +19,8 @@ pub fn terminate(child: &mut Child) -> io::Result<()> {
 /// Whether `terminate` lets a child end in its own way, with an exit status of its own.
 pub const ENDS_IN_ITS_OWN_WAY: bool = cfg!(unix);
 
-/// The processor time that all threads of a process have used, those that have ended included.
+/// The processor time that all threads of a process and of its children have used, those that have ended
+/// included: a proxy with worker processes is measured as a whole.
 ///
 /// It is the process's CPU clock (clock_getcpuclockid): the scheduler's own sum in nanoseconds. Adding
 /// up `/proc/PID/task/*/schedstat` would lose threads that ended, and `/proc/PID/stat` counts in ticks.
@@ -27,13 +28,13 @@ pub fn cpu_time(pid: u32) -> io::Result<Duration> {
     system::cpu_time(pid)
 }
 
-/// The processor time of this process.
+/// The processor time of this process, without its children.
 pub fn own_cpu_time() -> io::Result<Duration> {
-    system::cpu_time(std::process::id())
+    system::process_time(std::process::id())
 }
 
-/// Proportional set size in bytes: the memory that is the process's own, and its share of what it
-/// shares. Pipe pages and socket buffers belong to the kernel and are not in it.
+/// Proportional set size in bytes of a process and its children: the memory that is their own, and
+/// their share of what they share. Pipe pages and socket buffers belong to the kernel and are not in it.
 pub fn pss_bytes(pid: u32) -> io::Result<u64> {
     system::pss_bytes(pid)
 }
@@ -107,11 +108,51 @@ mod system {
     const PAGE_BYTES: u64 = 4096;
 
     pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+        let mut sum = process_time(pid)? + ended_children_time(pid);
+        for child in descendants(pid) {
+            // A child may end between the listing and the look; its parent then has its time.
+            sum += process_time(child).unwrap_or_default() + ended_children_time(child);
+        }
+        Ok(sum)
+    }
+
+    pub fn pss_bytes(pid: u32) -> io::Result<u64> {
+        let children = descendants(pid).into_iter().filter_map(|child| own_pss_bytes(child).ok());
+        Ok(own_pss_bytes(pid)? + children.sum::<u64>())
+    }
+
+    pub fn process_time(pid: u32) -> io::Result<Duration> {
         let clock: ClockId = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))?;
         Ok(Duration::from(clock.now()?))
     }
 
-    pub fn pss_bytes(pid: u32) -> io::Result<u64> {
+    /// What the children that a process has waited for used, in ticks: there is no finer record.
+    fn ended_children_time(pid: u32) -> Duration {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name may hold anything; what follows its last bracket is state, parent, and so on.
+        let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace();
+        let ticks: u64 = fields.skip(13).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * TICK_MS)
+    }
+
+    /// The processes below one, at any depth.
+    pub fn descendants(pid: u32) -> Vec<u32> {
+        let mut found = Vec::new();
+        let mut open = vec![pid];
+        while let Some(parent) = open.pop() {
+            let Ok(tasks) = fs::read_dir(format!("/proc/{parent}/task")) else { continue };
+            for task in tasks.flatten() {
+                let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+                let children =
+                    children.split_ascii_whitespace().filter_map(|word| word.parse::<u32>().ok());
+                open.extend(children.clone());
+                found.extend(children);
+            }
+        }
+        found
+    }
+
+    pub fn own_pss_bytes(pid: u32) -> io::Result<u64> {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
         let kilobytes = text
             .lines()
@@ -245,6 +286,10 @@ mod system {
         child.kill()
     }
 
+    pub fn process_time(_pid: u32) -> io::Result<Duration> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     pub fn cpu_time(_pid: u32) -> io::Result<Duration> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -311,6 +356,33 @@ mod tests {
         };
         // A child may have got pipes from whoever started this test, and they count.
         assert_eq!(seen(true), seen(false));
+    }
+
+    #[test]
+    fn the_children_of_a_process_count_running_and_ended() {
+        use std::process::{Command, Stdio};
+        let spin = "n=0; while [ $n -lt 20000 ]; do n=$((n+1)); done";
+        let script = format!("sh -c '{spin}'; (exec sleep 60) & {spin}; echo; wait");
+        let mut shell = Command::new("sh");
+        let mut child =
+            shell.args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("a shell");
+        let mut line = String::new();
+        let mut out = std::io::BufReader::new(child.stdout.take().expect("a stream"));
+        std::io::BufRead::read_line(&mut out, &mut line).expect("a line");
+        let (alone, all) = (system::process_time(child.id()), cpu_time(child.id()));
+        let memory = (system::own_pss_bytes(child.id()), pss_bytes(child.id()));
+        for pid in system::descendants(child.id()) {
+            nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid.cast_signed()),
+                nix::sys::signal::Signal::SIGTERM,
+            )
+            .expect("it ends");
+        }
+        child.wait().expect("it ends");
+        let (alone, all) = (alone.expect("a clock"), all.expect("a clock"));
+        assert!(all > alone, "{all:?} of all, {alone:?} of the parent");
+        let (alone, all) = (memory.0.expect("memory"), memory.1.expect("memory"));
+        assert!(all > alone, "{all} bytes of all, {alone} of the parent");
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Run<'_> {
             let share = Share { first, step, total: load.agents, open };
             let desk = Desk {
                 offer: (self.scene.offer)()?,
-                connect: http::connect_head(&self.scene.target),
+                connect: self.connect_head(),
                 block: block.clone(),
                 scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             };
@@ -115,6 +115,11 @@ impl Run<'_> {
             self.crews.push(Crew { waker, thread });
         }
         Ok(())
+    }
+
+    fn connect_head(&self) -> Vec<u8> {
+        let forwards = self.load.around.without_connect;
+        if forwards { Vec::new() } else { http::connect_head(&self.scene.target) }
     }
 
     /// Waits until the tunnels that the load opens ahead are open or have failed; then holds them.

@@ -45,7 +45,7 @@ impl Dialled for mio::net::TcpStream {
 pub struct Desk {
     /// How each handshake begins.
     pub offer: Offer,
-    /// The CONNECT request, the same for all.
+    /// The CONNECT request, the same for all; empty where tunnels begin with the TLS handshake.
     pub connect: Vec<u8>,
     /// Where the bodies' bytes lie.
     pub block: std::sync::Arc<Block>,
@@ -153,6 +153,9 @@ impl<S: Dialled> Tunnel<S> {
                 return Ok(Turn::Waiting);
             }
             self.stage = Stage::AwaitReply;
+            if desk.connect.is_empty() {
+                self.begin_handshake(desk, &[])?;
+            }
         }
         let (mut up_budget, mut down_budget) = (TURN_BYTES, TURN_BYTES);
         loop {
@@ -444,6 +447,18 @@ mod tests {
             assert_eq!(tunnel.stream.counts.read().verified, 2);
             assert_eq!((tunnel.inbox.capacity(), tunnel.exchange.is_none()), (0, true));
         }
+    }
+
+    #[test]
+    fn behind_a_plain_forwarder_a_tunnel_begins_with_the_handshake() {
+        let mut desk = Desk { connect: Vec::new(), ..desk() };
+        let mut forwarded = script(b"", 13);
+        forwarded.connect.extend_from_slice(b"\r\n\r\n");
+        let mut tunnel = Tunnel::new(forwarded);
+        assert!(matches!(turns(&mut tunnel, &mut desk), Turn::Opened));
+        tunnel.carry(Exchange::upload("localhost:443", &desk.block, Body::new(4, 0, 40_000)));
+        assert!(matches!(turns(&mut tunnel, &mut desk), Turn::Arrived));
+        assert_eq!(tunnel.stream.connect, b"\r\n\r\n", "nothing but the handshake was sent");
     }
 
     #[test]

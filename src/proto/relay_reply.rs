@@ -3,6 +3,9 @@
 //! Only the status decides. A 2xx opens the tunnel with the blank line of its head, whatever it says
 //! about a body; what follows is of the target already. Interim answers (1xx) are passed over.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
+
 use std::fmt;
 
 /// The most bytes of an answer's head, interim answers before it included.
@@ -80,14 +83,15 @@ impl ReplyReader {
         while taken < bytes.len() {
             let rest = &bytes[taken..];
             let line = rest.iter().position(|&byte| byte == b'\n').map_or(rest, |at| &rest[..=at]);
-            if self.passed_bytes + self.kept.len() + line.len() > REPLY_BYTES {
-                return Answered::Bad(BadAnswer::TooLarge);
-            }
-            self.kept.extend_from_slice(line);
-            taken += line.len();
+            let room = REPLY_BYTES - self.passed_bytes - self.kept.len();
+            self.kept.extend_from_slice(&line[..line.len().min(room)]);
             if !begins_as_an_answer(&self.kept) {
                 return Answered::Bad(BadAnswer::NotHttp);
             }
+            if line.len() > room {
+                return Answered::Bad(BadAnswer::TooLarge);
+            }
+            taken += line.len();
             if !line.ends_with(b"\n") {
                 return Answered::More;
             }

@@ -63,10 +63,7 @@ impl AskError {
 impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AskError::Configuration(problems) => {
-                let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
-                f.write_str(&lines.join("\n"))
-            }
+            AskError::Configuration(problems) => f.write_str(&lines(problems)),
             AskError::Off(file) => write!(
                 f,
                 "The admin listener is off: {} says admin.listen = \"\". Without it a running \
@@ -91,6 +88,10 @@ impl fmt::Display for AskError {
     }
 }
 
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}
+
 impl fmt::Display for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (admin.listen of {})", self.address, self.file.display())
@@ -109,8 +110,18 @@ impl Running {
 
     fn at(place: &Place) -> Result<Running, AskError> {
         let file = place.file.clone();
-        let loaded = load::read_aside(place).map_err(AskError::Configuration)?;
-        match loaded.config.admin_listen {
+        let admin_listen = match load::read_aside(place) {
+            Ok(loaded) => loaded.config.admin_listen,
+            Err(problems) => match load::admin_listen_despite(place) {
+                Some(admin_listen) => {
+                    // A gateway that runs keeps what it had; asking it is how to find out.
+                    eprintln!("{}", lines(&problems));
+                    admin_listen
+                }
+                None => return Err(AskError::Configuration(problems)),
+            },
+        };
+        match admin_listen {
             None => Err(AskError::Off(file)),
             Some(address) if address.port() == 0 => Err(AskError::AnyPort(file)),
             Some(address) => Ok(Running { address: reachable(address), file }),
@@ -219,6 +230,8 @@ mod tests {
             (Some("admin.listen = \"127.0.0.9:1\""), "127.0.0.9:1"),
             (Some("admin.listen = \"0.0.0.0:2\""), "127.0.0.1:2"),
             (Some("admin.listen = \"[::]:3\""), "[::1]:3"),
+            (Some("admin.listen = \"127.0.0.1:4\"\nwrokers = 1\n"), "127.0.0.1:4"),
+            (Some("admin.listen = \"127.0.0.1:5\"\nfoo = [\n"), "127.0.0.1:5"),
         ] {
             assert_eq!(told("address", text).unwrap().address.to_string(), address);
         }
@@ -226,6 +239,8 @@ mod tests {
             ("admin.listen = \"\"", "The admin listener is off"),
             ("admin.listen = \"127.0.0.1:0\"", "has port 0"),
             ("admin.listen = 1", "sluice.toml:1:16: admin.listen must be a string"),
+            ("wrokers = 1", "sluice.toml:1:1: unknown key"),
+            ("foo = [\nadmin.listen = \"127.0.0.1:5\"", "sluice.toml:"),
         ] {
             let why = told("wrong", Some(text)).unwrap_err().to_string();
             assert!(why.contains(words), "{why}");

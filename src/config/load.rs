@@ -8,11 +8,12 @@ use std::path::Path;
 
 use toml_edit::{Document, Table};
 
-use crate::logic::addresses::Addresses;
+use crate::logic::addresses::{Addresses, canonical, reaches};
 use crate::logic::certificates::{SubjectRule, Subjects, UnseenAllowed};
 use crate::logic::hosts::{HostPattern, Hosts};
 use crate::observe::events::Level;
 use crate::observe::settings::{Destination, Format};
+use crate::proto::target::Host;
 use crate::proto::tls::Version;
 
 use super::edit::text::Text;
@@ -58,6 +59,22 @@ fn read_for(is_gateway: bool, place: &Place) -> Result<Loaded, Vec<Problem>> {
         Ok(None) => Ok(Loaded { config: Config::default(), is_from_file: false }),
         Err(problem) => Err(vec![problem]),
     }
+}
+
+/// What a wrong configuration still says of the admin listener, as [`Config::admin_listen`]: the gateway
+/// that runs by an older one is most probably asked there. `None` where that cannot be told.
+pub fn admin_listen_despite(place: &Place) -> Option<Option<SocketAddr>> {
+    let bytes = place.read().ok()??;
+    let text = place::text(&bytes, &place.file).ok()?;
+    let document = Document::parse(text).or_else(|error| {
+        // What stands before the line that breaks off is whole.
+        let until = error.span().map_or(0, |span| span.start).min(text.len());
+        let line_at = text.get(..until).and_then(|before| before.rfind('\n')).unwrap_or(0);
+        Document::parse(&text[..line_at])
+    });
+    let document = document.ok()?;
+    let admin = document.as_table().get("admin")?.as_table_like()?.get("listen")?;
+    networks::admin(admin.as_str()?).ok()
 }
 
 /// The text of the configuration at `place`, without a byte order mark; empty where nobody named a file
@@ -141,6 +158,7 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
     let mut events = top.section("events", problems);
     let mut admin = top.section("admin", problems);
     config.relay_proxy = relay_proxy::read(&mut relay_proxy, home, problems);
+    judge_circle(&relay_proxy, &config, problems);
     read_allow(&mut allow, &mut config, problems);
     if let Some(sources) = dial.list("source_addresses", networks::source, problems) {
         config.source_addresses = sources.value;
@@ -179,6 +197,22 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
         section.finish(&keys, problems);
     }
     (config, keys)
+}
+
+/// A relay proxy that is this gateway would be told at the start, and only then, where its address is
+/// not spelled as that of a listener.
+fn judge_circle(relay_proxy: &Section<'_>, config: &Config, problems: &mut Problems) {
+    for address in &config.relay_proxy.addresses {
+        let Host::Address(ip) = address.host else { continue };
+        let address = SocketAddr::new(canonical(ip), address.port);
+        let is_here = |own: &SocketAddr| {
+            reaches(address, *own) && (own.ip() == address.ip() || address.ip().is_loopback())
+        };
+        if config.listen.iter().any(is_here) {
+            let span = relay_proxy.span_of("addresses");
+            problems.add(span, format!("relay_proxy.addresses: {address} is this gateway itself"));
+        }
+    }
 }
 
 fn read_allow(allow: &mut Section<'_>, config: &mut Config, problems: &mut Problems) {

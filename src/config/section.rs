@@ -139,6 +139,11 @@ impl<'a> Section<'a> {
         (values.len() == found.value.len()).then(|| found.with(values))
     }
 
+    /// Where the value of `key` stands, for a problem that shows only beside others.
+    pub(super) fn span_of(&self, key: &str) -> Option<Range<usize>> {
+        self.table?.get(key)?.span()
+    }
+
     /// Tells the keys that nothing has asked for. `elsewhere` are the keys of other sections, as
     /// paths, to tell a key in the wrong one.
     pub(super) fn finish(self, elsewhere: &[KnownKey], problems: &mut Problems) {

@@ -2,7 +2,7 @@
 //! only what the operator listed. The ranges are the IANA registries of RFC 6890 and its successors,
 //! and what clouds serve to their machines; an IPv6 address that carries an IPv4 address is judged by both.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -215,6 +215,11 @@ static V6_RANGES: [Range<Ipv6Addr>; 20] = [
     v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10, kind!("private (site-local)", Listed)),
     v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8, kind!("multicast", Listed)),
 ];
+
+/// Whether a connection to `address` could come to a listener that is bound to `own`.
+pub fn reaches(address: SocketAddr, own: SocketAddr) -> bool {
+    own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified())
+}
 
 #[cfg(test)]
 mod tests {

@@ -309,11 +309,6 @@ fn connect_from(source: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     Ok(TcpStream::from_std(socket.into()))
 }
 
-/// Whether a connection to `address` could come to a listener that is bound to `own`.
-pub fn reaches(address: SocketAddr, own: SocketAddr) -> bool {
-    own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified())
-}
-
 /// Whether `address` is one of this machine: the route to an own address begins at that address.
 pub fn is_own_address(address: IpAddr) -> bool {
     if address.is_loopback() || address.is_unspecified() {

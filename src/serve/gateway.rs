@@ -301,7 +301,7 @@ impl Gateway {
         match started {
             Ok(admin) => {
                 if let Some((_, address)) = &admin {
-                    self.tell(Reason::Listening, &format!("admin on {address}"));
+                    self.events.send(Event::new(Reason::Listening, wall()).address(*address));
                 }
                 if let Some((old, _)) = std::mem::replace(&mut self.admin, admin) {
                     // Whoever asked for this reload is answered by it first.

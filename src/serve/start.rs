@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::acceptor::Accepting;
 use crate::config::schema::Config;
+use crate::logic::addresses;
 use crate::logic::reason::Reason;
 use crate::net::sockets;
 use crate::observe::events::Event;
@@ -114,7 +115,7 @@ pub(super) fn check_addresses(config: &Config, listening: &[SocketAddr]) -> Resu
         // A name that leads back here is found out when it is dialled.
         let Host::Address(ip) = relay_proxy.host else { continue };
         let address = SocketAddr::new(ip, relay_proxy.port);
-        let is_reached = listening.iter().any(|&own| sockets::reaches(address, own));
+        let is_reached = listening.iter().any(|&own| addresses::reaches(address, own));
         if is_reached && sockets::is_own_address(ip) {
             return Err(StartError::Loop(address));
         }

@@ -4,12 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::logic::addresses::canonical;
+use crate::logic::addresses::{canonical, reaches};
 use crate::logic::ending::Ending;
 use crate::logic::reason::Reason;
 use crate::net::kernel::Kernel;
 use crate::net::pools::Pools;
-use crate::net::sockets;
 use crate::observe::counters::Counters;
 use crate::observe::events::{Event, rule};
 use crate::observe::gauges::{Held, WorkerGauges};
@@ -92,7 +91,7 @@ impl<K: Kernel> Tools<K> {
     pub fn is_own(&mut self, address: SocketAddr) -> bool {
         // An IPv4-mapped address arrives at the IPv4 one.
         let address = SocketAddr::new(canonical(address.ip()), address.port());
-        let listens = |&own: &SocketAddr| sockets::reaches(address, own);
+        let listens = |&own: &SocketAddr| reaches(address, own);
         self.own.iter().any(listens) && self.kernel.is_own_address(address.ip())
     }
 

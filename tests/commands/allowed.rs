@@ -68,14 +68,19 @@ fn every_answer_of_the_list_is_told() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_made_and_told() {
+fn a_named_file_that_is_not_there_is_a_mistake_and_an_empty_one_is_filled() {
     let site = Site::empty();
-    let file = site.folder.path().join("etc/sluice/sluice.toml");
-    let ran = super::program::run(
-        super::program::command(&file).args(["allowed-host", "add", "www.test.com"]),
-        "",
-    );
-    ran.expect("add", 0, &["was not there; it is now", "within 3 s"], site.folder.path());
+    let file = site.folder.path().join("sluice.toml");
+    let add = || {
+        super::program::run(
+            super::program::command(&file).args(["allowed-host", "add", "www.test.com"]),
+            "",
+        )
+    };
+    add().expect("add", 2, &["there is no such file; create it first"], site.folder.path());
+    assert!(site.names().is_empty(), "{:?}", site.names());
+    std::fs::write(&file, "").unwrap();
+    add().expect("add", 0, &["within 3 s"], site.folder.path());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "[allow]\nhosts = [\"www.test.com\"]\n");
     let ran = super::program::run(super::program::command(&file).arg("check"), "");
     ran.expect("check", 0, &["no problems; 1 host is allowed"], site.folder.path());

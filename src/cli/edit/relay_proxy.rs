@@ -134,7 +134,8 @@ fn set(file: Option<&Path>, flags: &SetFlags) -> Result<Vec<String>, Failure> {
         Some(username) => Some((username.as_str(), password()?)),
         None => None,
     };
-    let mut change = Change::begin(&place(file))?;
+    let place = place(file);
+    let mut change = Change::begin(&place)?;
     let secret = match &credentials {
         Some((_, password)) => Some(change.write_secret(password)?),
         None => None,
@@ -144,7 +145,8 @@ fn set(file: Option<&Path>, flags: &SetFlags) -> Result<Vec<String>, Failure> {
     let outcome = done?;
     let mut told = vec![format!("Targets are reached through {}.", urls.join(", else "))];
     if let (Some((username, _)), Some(secret)) = (&credentials, &secret) {
-        let file = outcome.file.with_file_name(secret);
+        // Beside the name of the configuration, not beside what a link leads to.
+        let file = place.file.with_file_name(secret);
         told.push(format!(
             "It is told that this is {username}; the password is in {}.",
             file.display()

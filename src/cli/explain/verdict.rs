@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::config::edit::text::Text;
 use crate::config::schema::Config;
-use crate::logic::addresses::{Addresses, canonical};
+use crate::logic::addresses::{Addresses, canonical, reaches};
 use crate::logic::hosts::{HostPattern, HostVerdict};
 use crate::logic::reason::Reason;
 use crate::net::resolver;
@@ -138,7 +138,7 @@ pub(super) fn dialled(
 /// The refusal of an address at which this gateway listens itself, if there is one among these.
 pub(super) fn own(addresses: &[IpAddr], port: u16, config: &Config) -> Option<Refused> {
     let is_own = |address: &SocketAddr| {
-        config.listen.iter().any(|own| sockets::reaches(*address, *own))
+        config.listen.iter().any(|own| reaches(*address, *own))
             && sockets::is_own_address(address.ip())
     };
     let address = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).find(is_own)?;

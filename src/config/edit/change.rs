@@ -1,6 +1,7 @@
 //! One change of a configuration file, from the lock to the new file.
 
 use std::fmt;
+use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 
 use super::super::check;
@@ -60,11 +61,18 @@ pub enum ChangeError {
 }
 
 impl Change {
-    /// Locks the file of `place` and reads it. A file that is not there is an empty one.
+    /// Locks the file of `place` and reads it. A file in the usual place that is not there is an empty
+    /// one; one that somebody named is not there by mistake.
     ///
     /// # Errors
     /// It cannot be had, or holds no TOML.
     pub fn begin(place: &Place) -> Result<Change, ChangeError> {
+        if place.is_named
+            && std::fs::metadata(&place.file).is_err_and(|error| error.kind() == NotFound)
+        {
+            let why = "there is no such file; create it first, empty, if it is meant to be new";
+            return Err(ChangeError::AlreadyWrong(vec![Problem::of_file(&place.file, why)]));
+        }
         let held = Held::take(&place.file)?;
         let bytes = held.before().unwrap_or_default();
         let wrong = |problem| ChangeError::AlreadyWrong(vec![problem]);

@@ -23,6 +23,7 @@ use super::problem::{Problem, Problems};
 use super::relay_proxy::{self, Home};
 use super::schema::{CarrierChoice, Config, LIMITS, WORKERS_MAX};
 use super::section::Section;
+use super::workspaces;
 
 /// What [`read`] came back with.
 #[derive(Clone, Debug)]
@@ -134,6 +135,7 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
     }
     let mut relay_proxy = top.section("relay_proxy", problems);
     let mut allow = top.section("allow", problems);
+    let mut azure = top.section("azure", problems);
     let mut dial = top.section("dial", problems);
     let mut proxy_protocol = top.section("proxy_protocol", problems);
     let mut tls = top.section("tls", problems);
@@ -142,6 +144,9 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
     let mut admin = top.section("admin", problems);
     config.relay_proxy = relay_proxy::read(&mut relay_proxy, home, problems);
     read_allow(&mut allow, &mut config, problems);
+    workspaces::read(&mut azure, home.file, &mut config, problems);
+    let derived = config.derived_hosts.iter().map(|derived| derived.pattern.clone());
+    config.hosts = Hosts::new(config.listed_hosts.iter().cloned().chain(derived));
     if let Some(sources) = dial.list("source_addresses", networks::source, problems) {
         config.source_addresses = sources.value;
     }
@@ -173,7 +178,7 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
         }
     }
     let sections =
-        [top, relay_proxy, allow, dial, proxy_protocol, tls, unseen, limits, events, admin];
+        [top, relay_proxy, allow, azure, dial, proxy_protocol, tls, unseen, limits, events, admin];
     let keys: Vec<Key> = sections.iter().flat_map(Section::known).collect();
     for section in sections {
         section.finish(&keys, problems);
@@ -184,7 +189,7 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
 fn read_allow(allow: &mut Section<'_>, config: &mut Config, problems: &mut Problems) {
     let pattern = |text: &str| HostPattern::parse(text).map_err(|error| error.to_string());
     if let Some(hosts) = allow.list("hosts", pattern, problems) {
-        config.hosts = Hosts::new(hosts.value);
+        config.listed_hosts = hosts.value;
     }
     if let Some(addresses) = allow.list("addresses", networks::block, problems) {
         config.addresses = Addresses::new(addresses.value);

@@ -1,6 +1,7 @@
 //! The data file: which names there are, for whom, in which cloud, and where that is written.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 
@@ -85,9 +86,12 @@ pub struct Location {
 }
 
 impl Catalog {
-    /// The one that the gateway brings.
-    pub fn built_in() -> Catalog {
-        Catalog::parse(BUILT_IN).expect("the data file that a test reads at every build")
+    /// The one that the gateway brings. Read once, as every configuration asks for it.
+    pub fn built_in() -> &'static Catalog {
+        static READ: OnceLock<Catalog> = OnceLock::new();
+        READ.get_or_init(|| {
+            Catalog::parse(BUILT_IN).expect("the data file that a test reads at every build")
+        })
     }
 
     /// Reads a data file and checks every name in it.
@@ -118,6 +122,12 @@ impl Catalog {
             catalog.check_sources(&location.sources, &whose)?;
         }
         Ok(catalog)
+    }
+
+    /// What people call the location of this code; the code where there is none.
+    pub fn shown<'a>(&'a self, code: &'a str) -> &'a str {
+        let found = self.locations.iter().find(|location| location.code == code);
+        found.and_then(|location| location.names.first()).map_or(code, String::as_str)
     }
 
     /// A location by any of its names or its code, however spaced and cased.

@@ -33,6 +33,14 @@ pub enum Origin {
     HybridWorker(String, Registered),
 }
 
+impl Derived {
+    /// Why it is there, in one line.
+    pub fn origin(&self) -> String {
+        let origins: Vec<String> = self.origins.iter().map(ToString::to_string).collect();
+        origins.join("; ")
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

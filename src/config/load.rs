@@ -147,6 +147,7 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
     workspaces::read(&mut azure, home.file, &mut config, problems);
     let derived = config.derived_hosts.iter().map(|derived| derived.pattern.clone());
     config.hosts = Hosts::new(config.listed_hosts.iter().cloned().chain(derived));
+    allow_workspace_certificates(&mut config);
     if let Some(sources) = dial.list("source_addresses", networks::source, problems) {
         config.source_addresses = sources.value;
     }
@@ -202,8 +203,20 @@ fn read_allow(allow: &mut Section<'_>, config: &mut Config, problems: &mut Probl
         config.client_certificates = Subjects::new(subjects.value);
     }
     if let Some(cuts_open) = allow.boolean("cut_open", problems) {
-        config.cuts_open = cuts_open;
+        config.cuts_open = cuts_open.value;
     }
+}
+
+/// Each id joins the listed subjects, as a common name.
+fn allow_workspace_certificates(config: &mut Config) {
+    if !config.allows_workspace_certificates {
+        return;
+    }
+    let workspaces = config.azure.workspaces.iter();
+    // An id is hexadecimal digits and hyphens, which every rule takes.
+    let ids = workspaces.filter_map(|workspace| SubjectRule::parse(workspace.id.as_str()).ok());
+    let listed = config.client_certificates.iter().cloned();
+    config.client_certificates = Subjects::new(listed.chain(ids).collect());
 }
 
 fn read_unseen(unseen: &mut Section<'_>, problems: &mut Problems) -> UnseenAllowed {

@@ -12,4 +12,4 @@ pub mod problem;
 pub mod relay_proxy;
 pub mod schema;
 mod section;
-mod workspaces;
+pub mod workspaces;

@@ -91,9 +91,12 @@ impl<'a> Section<'a> {
     }
 
     /// true or false.
-    pub(super) fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
-        let found = self.value(key, Kind::Flag, problems, Item::as_bool)?;
-        Some(found.value)
+    pub(super) fn boolean(
+        &mut self,
+        key: &'static str,
+        problems: &mut Problems,
+    ) -> Option<Found<bool>> {
+        self.value(key, Kind::Flag, problems, Item::as_bool)
     }
 
     /// One of `choices`, by its spelling.

@@ -1,9 +1,11 @@
 //! The section `[azure]`: what is wanted of Microsoft's services, and the hosts that follow from it.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::edit::text::Text;
 use super::networks::shown;
 use super::problem::Problems;
 use super::schema::Config;
@@ -43,21 +45,48 @@ pub(super) fn read(
         wanted.hybrid_workers = found;
     }
     if let Some(allows) = azure.boolean("client_certificates", problems) {
-        config.allows_workspace_certificates = allows;
+        config.allows_workspace_certificates = allows.value;
+        // An empty list would mean that certificates are not looked at.
+        let allows_none =
+            config.azure.workspaces.is_empty() && config.client_certificates.is_empty();
+        if allows.value && allows_none && problems.is_empty() {
+            let why = "azure.client_certificates allows the certificates of workspaces, but \
+                       azure.workspaces names none, and allow.client_certificates is empty";
+            problems.add(allows.span, why);
+        }
     }
     config.derived_hosts = catalog.expand(&config.azure);
 }
 
+/// The list of names that the configuration `text`, which `file` holds, goes by.
+///
+/// # Errors
+/// The operator's own one cannot be read.
+pub fn catalog(text: &Text, file: &Path) -> Result<Cow<'static, Catalog>, String> {
+    open_catalog(&text.string("azure.endpoints_file").unwrap_or_default(), file)
+}
+
 /// The operator's own list of names where one is set, else the built-in one.
-fn read_catalog(azure: &mut Section<'_>, file: &Path, problems: &mut Problems) -> Catalog {
+fn read_catalog(
+    azure: &mut Section<'_>,
+    file: &Path,
+    problems: &mut Problems,
+) -> Cow<'static, Catalog> {
     let Some(named) = azure.string("endpoints_file", problems) else {
-        return Catalog::built_in();
+        return Cow::Borrowed(Catalog::built_in());
     };
-    if named.value.is_empty() {
-        return Catalog::built_in();
+    open_catalog(named.value, file).unwrap_or_else(|why| {
+        problems.add(named.span, format!("{}: {why}", named.path));
+        Cow::Borrowed(Catalog::built_in())
+    })
+}
+
+fn open_catalog(named: &str, file: &Path) -> Result<Cow<'static, Catalog>, String> {
+    if named.is_empty() {
+        return Ok(Cow::Borrowed(Catalog::built_in()));
     }
     // Beside the configuration unless absolute.
-    let path = file.parent().unwrap_or(Path::new("")).join(named.value);
+    let path = file.parent().unwrap_or(Path::new("")).join(named);
     let mut text = String::new();
     let read = File::open(&path)
         .and_then(|file| file.take(ENDPOINTS_BYTES_MAX + 1).read_to_string(&mut text));
@@ -68,11 +97,8 @@ fn read_catalog(azure: &mut Section<'_>, file: &Path, problems: &mut Problems) -
         }
         Ok(_) => Catalog::parse(&text),
     };
-    catalog.unwrap_or_else(|why| {
-        let name = shown(&path.to_string_lossy());
-        problems.add(named.span, format!("{}: \"{name}\": {why}", named.path));
-        Catalog::built_in()
-    })
+    let name = shown(&path.to_string_lossy());
+    catalog.map(Cow::Owned).map_err(|why| format!("\"{name}\": {why}"))
 }
 
 fn clouds() -> [(&'static str, Cloud); 3] {
@@ -150,6 +176,7 @@ fn read_worker(
 mod tests {
     use super::super::load::parse;
     use super::*;
+    use crate::logic::certificates::SubjectRule;
 
     const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
 
@@ -163,6 +190,21 @@ mod tests {
         let text = format!("allow.hosts = [\"a.b\"]\nazure.workspaces = [\"{ID}\"]");
         let hosts = hosts(&text);
         assert_eq!(hosts[..2], ["a.b".to_owned(), format!("{ID}.ods.opinsights.azure.com")]);
+    }
+
+    #[test]
+    fn workspaces_are_subjects_where_the_file_says_so() {
+        let subjects = |more: &str| {
+            let text = format!(
+                "allow.client_certificates = [\"mycert\"]\nazure.workspaces = [\"{ID}\"]\n{more}"
+            );
+            let config = parse(text.as_bytes(), Path::new("f.toml")).unwrap();
+            config.client_certificates.iter().cloned().collect::<Vec<_>>()
+        };
+        let rule = |text: &str| SubjectRule::parse(text).unwrap();
+        assert_eq!(subjects(""), [rule("mycert")]);
+        let both = subjects("azure.client_certificates = true");
+        assert_eq!(both, [rule("mycert"), rule(ID)]);
     }
 
     #[test]
@@ -210,6 +252,10 @@ mod tests {
                 "2:19: azure.hybrid_workers: \"West Erope\": no such location; did you mean",
             ),
             ("hybrid_workers = [{}]", "2:19: azure.hybrid_workers: a location is needed"),
+            (
+                "client_certificates = true",
+                "2:23: azure.client_certificates allows the certificates",
+            ),
             ("client_certificates = 1", "2:23: azure.client_certificates must be true or false"),
             ("endpoints_file = \"none.toml\"", "2:18: azure.endpoints_file: \"none.toml\": "),
             (

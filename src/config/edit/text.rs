@@ -147,7 +147,10 @@ impl Text {
         let (staying, going): (Vec<usize>, Vec<usize>) =
             (0..old.len()).partition(|place| is_asked(&old[*place]));
         let stays_in_front = staying.len() <= entries.len()
-            && staying.iter().zip(entries).all(|(place, entry)| old[*place].as_ref() == Some(entry));
+            && staying
+                .iter()
+                .zip(entries)
+                .all(|(place, entry)| old[*place].as_ref() == Some(entry));
         if stays_in_front && (!staying.is_empty() || old.is_empty() || entries.is_empty()) {
             self.take_out(path, &going)?;
             return self.append(path, &entries[staying.len()..]);

@@ -35,6 +35,7 @@
 //! | [`net`] | mechanisms: the [`Kernel`](net::kernel::Kernel) trait, sockets, carriers, pools, slots, resolver | policy |
 //! | [`observe`] | events, their texts, their outlets, counters | what caused them |
 //! | [`serve`] | the shell: worker, tunnel, acceptor, start and stop | protocols |
+//! | [`azure`] | workspaces, clouds and profiles to host patterns | configuration, what runs |
 //! | [`config`] | a file to values, with the place of every mistake; changes to the file, as a whole or not at all | what runs |
 //! | [`cli`] | the command line | how it is done |
 //!
@@ -75,6 +76,7 @@
 //! 5. A flow with nothing in flight gives its carrier back to [`net::pools`]: an idle tunnel owns two sockets.
 //! 6. The end: `serve::leaving` closes, resets or says farewell; [`observe`] tells of it.
 
+pub mod azure;
 pub mod cli;
 pub mod config;
 #[cfg(test)]

@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("serve", &["proto", "logic", "sys", "net", "observe", "config"]),
     ("azure", &["logic"]),
     ("config", &["sys", "azure", "proto", "logic", "observe::settings", "observe::events::Level"]),
-    ("cli", &["config", "serve", "observe", "logic", "net", "proto", "sys"]),
+    ("cli", &["config", "azure", "serve", "observe", "logic", "net", "proto", "sys"]),
     ("main", &["cli"]),
     ("lib", &[]),
     ("corpus", &[]),

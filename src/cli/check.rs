@@ -30,7 +30,9 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
                 return Err(problems);
             }
             let config = load::parse_aside(&bytes, &place.file)?;
-            Ok(format!("{file}: no problems; {}", says(&config)))
+            let mut lines = vec![format!("{file}: no problems; {}", says(&config))];
+            lines.extend(warnings(&config).map(|warning| format!("{file}: warning: {warning}")));
+            Ok(lines.join("\n"))
         }
     });
     match judged {
@@ -45,13 +47,16 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
     }
 }
 
+/// What is admitted beside the operator's own. It is what was asked for, and so no problem.
+fn warnings(config: &Config) -> impl Iterator<Item = String> {
+    config.derived_hosts.iter().filter_map(|derived| {
+        let warning = derived.warning.as_ref()?;
+        Some(format!("{} ({}) {warning}", derived.pattern, derived.origin()))
+    })
+}
+
 fn says(config: &Config) -> String {
-    let hosts = match config.hosts.len() {
-        _ if config.is_blank => "it is empty, so that no host is allowed".to_owned(),
-        0 => "no host is allowed".to_owned(),
-        1 => "1 host is allowed".to_owned(),
-        many => format!("{many} hosts are allowed"),
-    };
+    let hosts = hosts(config);
     let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     let relay_proxy = &config.relay_proxy;
     let way = match relay_proxy.addresses.len() {
@@ -64,4 +69,17 @@ fn says(config: &Config) -> String {
         _ => "",
     };
     format!("{hosts}; listens on {}{way}{credential}", listen.join(", "))
+}
+
+fn hosts(config: &Config) -> String {
+    let all = match config.hosts.len() {
+        _ if config.is_blank => "it is empty, so that no host is allowed".to_owned(),
+        0 => "no host is allowed".to_owned(),
+        1 => "1 host is allowed".to_owned(),
+        many => format!("{many} hosts are allowed"),
+    };
+    match (config.listed_hosts.len(), config.derived_hosts.len()) {
+        (_, 0) => all,
+        (listed, derived) => format!("{all} ({listed} listed, {derived} from azure)"),
+    }
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::check;
-use super::edit::{allowed, relay_proxy, settings};
+use super::edit::{allowed, hybrid_worker, relay_proxy, settings, workspace};
 use super::explain::tell::{self as explain, ExplainFlags};
 use super::inspect::{self, CountersFlags, ReportFlags};
 use super::manual::{self, CompletionsFlags, ManFlags};
@@ -54,6 +54,12 @@ enum Command {
     /// Shows or changes the subjects of client certificates that are let through
     #[command(subcommand, after_help = allowed::CERTIFICATE_EXAMPLE)]
     AllowedClientCertificate(allowed::CertificateCommand),
+    /// Shows or changes the Log Analytics workspaces whose hosts are allowed
+    #[command(subcommand, after_help = workspace::EXAMPLE)]
+    Workspace(workspace::WorkspaceCommand),
+    /// Shows or changes the locations whose Hybrid Runbook Workers are let through
+    #[command(subcommand, after_help = hybrid_worker::EXAMPLE)]
+    HybridWorker(hybrid_worker::HybridWorkerCommand),
     /// Shows how the running gateway stands
     #[command(after_help = inspect::STATUS_EXAMPLE)]
     Status,
@@ -97,6 +103,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, now: SystemTime) -> E
         Command::AllowedClientCertificate(command) => {
             allowed::certificates(config.as_deref(), &command)
         }
+        Command::Workspace(command) => workspace::run(config.as_deref(), &command),
+        Command::HybridWorker(command) => hybrid_worker::run(config.as_deref(), &command),
         Command::Status => inspect::status(config.as_deref()),
         Command::Reload => inspect::reload(config.as_deref()),
         Command::Counters(flags) => inspect::counters(config.as_deref(), &flags),

@@ -28,6 +28,7 @@ pub fn between(old: &Config, new: &Config) -> Vec<String> {
     note("dial.source_addresses", old.source_addresses != new.source_addresses);
     note("allow.addresses", old.addresses != new.addresses);
     note("allow.clients", old.clients != new.clients);
+    note("azure", old.azure != new.azure);
     note("proxy_protocol.from", old.balancers != new.balancers);
     note("allow.cut_open", old.cuts_open != new.cuts_open);
     note("tls.min_version", old.min_version != new.min_version);

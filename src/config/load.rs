@@ -24,6 +24,7 @@ use super::problem::{Problem, Problems};
 use super::relay_proxy::{self, Home};
 use super::schema::{CarrierChoice, Config, LIMITS, WORKERS_MAX};
 use super::section::Section;
+use super::workspaces;
 
 /// What [`read`] came back with.
 #[derive(Clone, Debug)]
@@ -151,6 +152,7 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
     }
     let mut relay_proxy = top.section("relay_proxy", problems);
     let mut allow = top.section("allow", problems);
+    let mut azure = top.section("azure", problems);
     let mut dial = top.section("dial", problems);
     let mut proxy_protocol = top.section("proxy_protocol", problems);
     let mut tls = top.section("tls", problems);
@@ -160,6 +162,10 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
     config.relay_proxy = relay_proxy::read(&mut relay_proxy, home, problems);
     judge_circle(&relay_proxy, &config, problems);
     read_allow(&mut allow, &mut config, problems);
+    workspaces::read(&mut azure, home.file, &mut config, problems);
+    let derived = config.derived_hosts.iter().map(|derived| derived.pattern.clone());
+    config.hosts = Hosts::new(config.listed_hosts.iter().cloned().chain(derived));
+    allow_workspace_certificates(&mut config);
     if let Some(sources) = dial.list("source_addresses", networks::source, problems) {
         config.source_addresses = sources.value;
     }
@@ -191,7 +197,7 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
         }
     }
     let sections =
-        [top, relay_proxy, allow, dial, proxy_protocol, tls, unseen, limits, events, admin];
+        [top, relay_proxy, allow, azure, dial, proxy_protocol, tls, unseen, limits, events, admin];
     let keys: Vec<Key> = sections.iter().flat_map(Section::known).collect();
     for section in sections {
         section.finish(&keys, problems);
@@ -218,7 +224,7 @@ fn judge_circle(relay_proxy: &Section<'_>, config: &Config, problems: &mut Probl
 fn read_allow(allow: &mut Section<'_>, config: &mut Config, problems: &mut Problems) {
     let pattern = |text: &str| HostPattern::parse(text).map_err(|error| error.to_string());
     if let Some(hosts) = allow.list("hosts", pattern, problems) {
-        config.hosts = Hosts::new(hosts.value);
+        config.listed_hosts = hosts.value;
     }
     if let Some(addresses) = allow.list("addresses", networks::block, problems) {
         config.addresses = Addresses::new(addresses.value);
@@ -231,8 +237,20 @@ fn read_allow(allow: &mut Section<'_>, config: &mut Config, problems: &mut Probl
         config.client_certificates = Subjects::new(subjects.value);
     }
     if let Some(cuts_open) = allow.boolean("cut_open", problems) {
-        config.cuts_open = cuts_open;
+        config.cuts_open = cuts_open.value;
     }
+}
+
+/// Each id joins the listed subjects, as a common name.
+fn allow_workspace_certificates(config: &mut Config) {
+    if !config.allows_workspace_certificates {
+        return;
+    }
+    let workspaces = config.azure.workspaces.iter();
+    // An id is hexadecimal digits and hyphens, which every rule takes.
+    let ids = workspaces.filter_map(|workspace| SubjectRule::parse(workspace.id.as_str()).ok());
+    let listed = config.client_certificates.iter().cloned();
+    config.client_certificates = Subjects::new(listed.chain(ids).collect());
 }
 
 fn read_unseen(unseen: &mut Section<'_>, problems: &mut Problems) -> UnseenAllowed {

@@ -12,3 +12,4 @@ pub mod problem;
 pub mod relay_proxy;
 pub mod schema;
 mod section;
+pub mod workspaces;

@@ -4,9 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::azure::expansion::Derived;
+use crate::azure::wanted::Wanted;
 use crate::logic::addresses::Addresses;
 use crate::logic::certificates::{Subjects, UnseenAllowed};
-use crate::logic::hosts::Hosts;
+use crate::logic::hosts::{HostPattern, Hosts};
 use crate::logic::limits::Limits;
 use crate::observe::settings::{EventSettings, Format};
 use crate::proto::tls::Version;
@@ -38,8 +40,17 @@ pub struct Config {
     pub relay_proxy: RelayProxySettings,
     /// Addresses to dial from, each with ephemeral ports of its own. Empty = the system's choice.
     pub source_addresses: Vec<IpAddr>,
-    /// Hosts that may be reached. None: a gateway that nobody configured opens nothing.
+    /// Hosts that may be reached: those that are listed and those that follow from `azure`. None: a
+    /// gateway that nobody configured opens nothing.
     pub hosts: Hosts,
+    /// Hosts that the file lists.
+    pub listed_hosts: Vec<HostPattern>,
+    /// The workspaces, clouds, regions and profiles that hosts follow from.
+    pub azure: Wanted,
+    /// Hosts that follow from `azure`.
+    pub derived_hosts: Vec<Derived>,
+    /// Whether the subject `CN=<workspace id>` of each workspace is an allowed client certificate.
+    pub allows_workspace_certificates: bool,
     /// Special-purpose ranges that may be reached after all.
     pub addresses: Addresses,
     /// Ranges of clients that may connect. Empty = everyone.
@@ -125,6 +136,10 @@ impl Default for Config {
             relay_proxy: RelayProxySettings::default(),
             source_addresses: Vec::new(),
             hosts: Hosts::default(),
+            listed_hosts: Vec::new(),
+            azure: Wanted::default(),
+            derived_hosts: Vec::new(),
+            allows_workspace_certificates: false,
             addresses: Addresses::new(Vec::new()),
             clients: Vec::new(),
             balancers: Vec::new(),

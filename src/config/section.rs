@@ -28,6 +28,12 @@ pub(super) struct Found<T> {
     pub(super) path: String,
 }
 
+/// One entry of a list that takes both shapes, and its place.
+pub(super) enum Entry<'a> {
+    Text(&'a str, Option<Range<usize>>),
+    Table(Section<'a>, Option<Range<usize>>),
+}
+
 impl<'a> Section<'a> {
     pub(super) fn top(table: &'a dyn TableLike) -> Section<'a> {
         Section { name: "", table: Some(table), known: Vec::new() }
@@ -85,9 +91,12 @@ impl<'a> Section<'a> {
     }
 
     /// true or false.
-    pub(super) fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
-        let found = self.value(key, Kind::Flag, problems, Item::as_bool)?;
-        Some(found.value)
+    pub(super) fn boolean(
+        &mut self,
+        key: &'static str,
+        problems: &mut Problems,
+    ) -> Option<Found<bool>> {
+        self.value(key, Kind::Flag, problems, Item::as_bool)
     }
 
     /// One of `choices`, by its spelling.
@@ -142,6 +151,41 @@ impl<'a> Section<'a> {
     /// Where the value of `key` stands, for a problem that shows only beside others.
     pub(super) fn span_of(&self, key: &str) -> Option<Range<usize>> {
         self.table?.get(key)?.span()
+    }
+
+    /// A list whose entries are strings or tables, each turned into a value by `read`, which tells
+    /// problems itself. Entries that cannot be are problems, and then there is no list.
+    pub(super) fn entries<T>(
+        &mut self,
+        key: &'static str,
+        name: &'static str,
+        problems: &mut Problems,
+        read: impl Fn(Entry<'a>, &mut Problems) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let found = self.value(key, Kind::List, problems, Item::as_array)?;
+        let mut values = Vec::new();
+        for value in found.value {
+            let span = value.span();
+            let entry = match value {
+                Value::String(text) => Entry::Text(text.value(), span),
+                Value::InlineTable(table) => {
+                    Entry::Table(Section { name, table: Some(table), known: Vec::new() }, span)
+                }
+                other => {
+                    let article = with_article(other.type_name());
+                    let path = &found.path;
+                    problems.add(
+                        span,
+                        format!(
+                            "{path} must be a list of strings or tables, but this is {article}"
+                        ),
+                    );
+                    continue;
+                }
+            };
+            values.extend(read(entry, problems));
+        }
+        (values.len() == found.value.len()).then_some(values)
     }
 
     /// Tells the keys that nothing has asked for. `elsewhere` are the keys of other sections, as

@@ -39,12 +39,12 @@ pub fn message(event: &Event) -> String {
             "The request head of {client} is too large{why}. limits.head_bytes is the limit"
         ),
         Reason::HostNotAllowed => format!(
-            "Target host ({host}) is forbidden: no pattern in allow.hosts admits it{why}; to admit \
+            "Target host ({host}) is forbidden: no allowed host pattern admits it{why}; to admit \
              it, add it to allow.hosts"
         ),
         Reason::PortNotAllowed => format!(
-            "Target host ({host}) is forbidden on this port: allow.hosts admits the host on \
-             another{why}; to admit this one, add {target} to allow.hosts"
+            "Target host ({host}) is forbidden on this port: the host is allowed on another{why}; \
+             to admit this one, add {target} to allow.hosts"
         ),
         Reason::AddressNotAllowed => format!(
             "Target host ({host}) is forbidden: {} is special-purpose{why}; if it is meant to be \
@@ -68,8 +68,8 @@ pub fn message(event: &Event) -> String {
              tls.server_name = \"off\" if clients cannot send a name"
         ),
         Reason::ClientCertificateNotAllowed => format!(
-            "Invalid Client certificate: {}: no entry of allow.client_certificates admits this \
-             subject{why}; to admit it, add it there as a whole, or one of its common names by itself",
+            "Invalid Client certificate: {}: no allowed subject admits it{why}; to admit it, add \
+             it to allow.client_certificates as a whole, or one of its common names by itself",
             subject(event)
         ),
         Reason::ClientCertificateUnseenTls13 => format!(

@@ -12,9 +12,11 @@ mod config;
 #[cfg(unix)]
 mod crash;
 mod explain;
+mod hybrid_worker;
 mod program;
 mod relay_proxy;
 #[cfg(unix)]
 mod saved;
 #[cfg(unix)]
 mod taken_up;
+mod workspace;

@@ -7,10 +7,12 @@ use clap::Subcommand;
 
 use crate::config::edit::text::Text;
 use crate::config::load;
+use crate::config::schema::Config;
 use crate::logic::certificates::SubjectRule;
 use crate::logic::hosts::{HostPattern, HostVerdict, Hosts};
 use crate::proto::target::Target;
 
+use super::effective;
 use super::outcome::{self, Failure, OrWrong, change, place};
 
 pub(in super::super) const HOST_EXAMPLE: &str = "\
@@ -103,29 +105,34 @@ pub(in super::super) enum CertificateCommand {
 }
 
 /// One of the two lists.
-struct List {
+pub(super) struct List {
     key: &'static str,
     /// The spelling by which entries are compared, or why it is none.
     canonical: fn(&str) -> Result<String, String>,
     /// Which of these entries covers another one, if it can be told.
     covering: fn(&str, &[Entry]) -> Option<String>,
-    /// What an empty list means.
+    /// What follows from the section `[azure]`.
+    pub(super) follows: fn(&Config) -> Vec<Entry>,
+    /// What it means that there is no entry at all.
     when_empty: &'static str,
     /// What the first entry changes.
     when_first: Option<&'static str>,
 }
 
-/// An entry of the file.
-struct Entry {
-    text: String,
-    canonical: String,
-    origin: String,
+/// An entry of the file, or one that follows from it.
+pub(super) struct Entry {
+    pub(super) text: String,
+    pub(super) canonical: String,
+    pub(super) origin: String,
+    /// What is to be known of it.
+    pub(super) notes: Vec<String>,
 }
 
 const HOSTS: List = List {
     key: "allow.hosts",
     canonical: canonical_host,
     covering,
+    follows: effective::hosts,
     when_empty: "No host is allowed now: every CONNECT is refused.",
     when_first: None,
 };
@@ -134,6 +141,7 @@ const CERTIFICATES: List = List {
     key: "allow.client_certificates",
     canonical: canonical_subject,
     covering: |_, _| None,
+    follows: effective::subjects,
     when_empty: "The list is empty now: client certificates are not looked at.",
     when_first: Some(
         "The list was empty. From now on a session needs a client certificate that is on it; what \
@@ -166,23 +174,31 @@ fn list(file: Option<&Path>, list: &List, effective: bool) -> ExitCode {
     let place = place(file);
     let told = load::text(&place).map_err(Failure::Configuration).map(|text| {
         let entries = entries(&text, list, &place.file);
+        let following = effective::entries(&text, list, &place.file);
         if entries.is_empty() {
-            eprintln!("{} lists none. {}", place.file.display(), list.when_empty);
+            let rest = when_none_is_listed(list, &following);
+            eprintln!("{} lists none. {rest}", place.file.display());
         }
-        let width = entries.iter().map(|entry| entry.text.chars().count()).max().unwrap_or(0);
-        let line = |entry: Entry| match effective {
-            true => format!("{:<width$}  {}", entry.text, entry.origin),
-            false => entry.text,
-        };
-        entries.into_iter().map(line).collect()
+        match effective {
+            true => effective::lines(entries, following, &text, &place.file),
+            false => entries.into_iter().map(|entry| entry.text).collect(),
+        }
     });
     outcome::tell(told)
+}
+
+fn when_none_is_listed(list: &List, following: &[Entry]) -> String {
+    match following.len() {
+        0 => list.when_empty.to_owned(),
+        count => format!("From the section azure follow {count}: `list --effective` shows them."),
+    }
 }
 
 fn add(file: Option<&Path>, list: &List, texts: &[String]) -> Result<Vec<String>, Failure> {
     let wanted = canonical(list, texts)?;
     change(&place(file), &[list.key], |change| {
         let there = entries(&change.text, list, change.named());
+        let following = effective::entries(&change.text, list, change.named());
         let mut added: Vec<(String, String)> = Vec::new();
         let mut told = Vec::new();
         for (text, canonical) in wanted {
@@ -190,6 +206,7 @@ fn add(file: Option<&Path>, list: &List, texts: &[String]) -> Result<Vec<String>
                 told.push(format!("{text} is on the list already ({}).", entry.origin));
             } else if !added.iter().any(|(_, other)| *other == canonical) {
                 let by = (list.covering)(&canonical, &there);
+                let by = by.or_else(|| (list.covering)(&canonical, &following));
                 let by = by.map(|by| format!("; {by} admits it too"));
                 told.push(format!("{text} is allowed now{}.", by.unwrap_or_default()));
                 added.push((text, canonical));
@@ -197,7 +214,7 @@ fn add(file: Option<&Path>, list: &List, texts: &[String]) -> Result<Vec<String>
         }
         let texts: Vec<String> = added.into_iter().map(|(text, _)| text).collect();
         change.text.append(list.key, &texts).or_wrong(change)?;
-        if there.is_empty() && !texts.is_empty() {
+        if there.is_empty() && following.is_empty() && !texts.is_empty() {
             told.extend(list.when_first.map(str::to_owned));
         }
         Ok(told)
@@ -208,10 +225,16 @@ fn remove(file: Option<&Path>, list: &List, texts: &[String]) -> Result<Vec<Stri
     let wanted = canonical(list, texts)?;
     change(&place(file), &[list.key], |change| {
         let there = entries(&change.text, list, change.named());
+        let following = effective::entries(&change.text, list, change.named());
         let missing: Vec<String> = wanted
             .iter()
             .filter(|(_, canonical)| there.iter().all(|entry| entry.canonical != *canonical))
-            .map(|(text, canonical)| missing(list, text, canonical, &there, change.named()))
+            .map(|(text, canonical)| {
+                let told = missing(list, text, canonical, &there, change.named());
+                let same = following.iter().find(|entry| entry.canonical == *canonical);
+                let origin = same.map(|entry| format!("; it follows from {}", entry.origin));
+                format!("{told}{}", origin.unwrap_or_default())
+            })
             .collect();
         if !missing.is_empty() {
             return Err(Failure::Failed(format!("{}\nNothing was changed", missing.join("\n"))));
@@ -224,11 +247,12 @@ fn remove(file: Option<&Path>, list: &List, texts: &[String]) -> Result<Vec<Stri
         let staying: Vec<Entry> = there.into_iter().filter(|entry| !goes(entry)).collect();
         for (text, canonical) in &wanted {
             let by = (list.covering)(canonical, &staying);
+            let by = by.or_else(|| (list.covering)(canonical, &following));
             let by = by.map(|by| format!("; but {by} still admits it"));
             told.push(format!("{text} is off the list{}.", by.unwrap_or_default()));
         }
         if staying.is_empty() {
-            told.push(list.when_empty.to_owned());
+            told.push(when_none_is_listed(list, &following));
         }
         Ok(told)
     })
@@ -259,7 +283,7 @@ fn entries(text: &Text, list: &List, file: &Path) -> Vec<Entry> {
         let (line, column) = text.position(offset);
         let canonical = (list.canonical)(&entry).unwrap_or_else(|_| entry.clone());
         let origin = format!("{}:{line}:{column}", file.display());
-        Entry { text: entry, canonical, origin }
+        Entry { text: entry, canonical, origin, notes: Vec::new() }
     };
     found.into_iter().map(entry).collect()
 }
@@ -299,11 +323,11 @@ fn covering(canonical: &str, entries: &[Entry]) -> Option<String> {
     Some(format!("{by} ({})", entry.origin))
 }
 
-fn canonical_subject(text: &str) -> Result<String, String> {
+pub(super) fn canonical_subject(text: &str) -> Result<String, String> {
     let rule = SubjectRule::parse(text).map_err(|error| error.to_string())?;
     Ok(rule.key().escape_ascii().to_string())
 }
 
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }

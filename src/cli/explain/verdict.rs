@@ -73,7 +73,7 @@ pub(super) fn judge_host(
     listed: &Listed<'_>,
 ) -> Result<String, Refused> {
     match config.hosts.judge(target) {
-        HostVerdict::Allowed(pattern) => Ok(match listed.origin("allow.hosts", pattern) {
+        HostVerdict::Allowed(pattern) => Ok(match origin(pattern, config, listed) {
             Some(origin) => format!("{pattern} ({origin})"),
             None => pattern.to_string(),
         }),
@@ -84,13 +84,25 @@ pub(super) fn judge_host(
         }),
         HostVerdict::HostNotAllowed => {
             let near = nearest(target, config).map(|near| format!("; did you mean {near}?"));
+            let lists = match config.derived_hosts.is_empty() {
+                true => "allow.hosts",
+                false => "allow.hosts and none that follows from azure",
+            };
             Err(Refused {
                 reason: Reason::HostNotAllowed,
-                detail: format!("no pattern in allow.hosts admits it{}", near.unwrap_or_default()),
+                detail: format!("no pattern in {lists} admits it{}", near.unwrap_or_default()),
                 hint: Some(format!("to allow it: sluice allowed-host add {}", pattern_of(target))),
             })
         }
     }
+}
+
+/// Where a pattern stands, or else what it follows from.
+fn origin(pattern: &HostPattern, config: &Config, listed: &Listed<'_>) -> Option<String> {
+    let derived = || config.derived_hosts.iter().find(|derived| derived.pattern == *pattern);
+    listed
+        .origin("allow.hosts", pattern)
+        .or_else(|| Some(format!("azure: {}", derived()?.origin())))
 }
 
 /// Every address of the target, judged.
@@ -280,6 +292,21 @@ mod tests {
         assert_eq!(refused.reason, Reason::HostNotAllowed);
         assert!(refused.detail.ends_with("did you mean a.test.com?"), "{refused:?}");
         assert_eq!(refused.hint.unwrap(), "to allow it: sluice allowed-host add a.tset.com");
+    }
+
+    #[test]
+    fn a_host_that_follows_from_a_workspace_is_told_with_it() {
+        let id = "01234567-89ab-cdef-0123-456789abcdef";
+        let text = format!("azure.workspaces = [\"{id}\"]\n");
+        let config = config(&text);
+        let text = Text::new(text);
+        let listed = Listed { text: &text, file: Path::new("f.toml") };
+        let judged = |name: &str| judge_host(&target(name).unwrap(), &config, &listed);
+        let name = format!("{id}.ods.opinsights.azure.com");
+        let told = format!("{name} (azure: legacy-agent, workspace {id})");
+        assert_eq!(judged(&name), Ok(told));
+        let refused = judged("a.test.com").unwrap_err();
+        assert!(refused.detail.contains("and none that follows from azure"), "{refused:?}");
     }
 
     #[test]

@@ -67,6 +67,14 @@ impl Text {
         entries.collect::<Option<_>>().ok_or(Unfit)
     }
 
+    /// Where the entries of the list at `path` begin, whatever they are; none where there is no list.
+    pub fn offsets(&self, path: &str) -> Vec<usize> {
+        let Ok(document) = Document::parse(self.as_str()) else { return Vec::new() };
+        let way = Way::along(document.as_item(), path);
+        let Some(array) = way.found().and_then(Item::as_array) else { return Vec::new() };
+        array.iter().filter_map(Value::span).map(|span| span.start).collect()
+    }
+
     /// Gives the key at `path` a value, as TOML spells it.
     ///
     /// # Errors
@@ -87,14 +95,34 @@ impl Text {
     /// # Errors
     /// The text is not fit for it.
     pub fn append(&mut self, path: &str, entries: &[String]) -> Result<(), Unfit> {
-        if entries.is_empty() {
+        let values: Vec<String> = entries.iter().map(|entry| quoted(entry)).collect();
+        self.append_values(path, &values)
+    }
+
+    /// Puts values, as TOML spells them, at the end of the list at `path`.
+    ///
+    /// # Errors
+    /// The text is not fit for it.
+    pub fn append_values(&mut self, path: &str, values: &[String]) -> Result<(), Unfit> {
+        if values.is_empty() {
             return Ok(());
         }
         if !self.has(path) {
-            return self.set(path, &self.list(entries));
+            return self.set(path, &self.list(values));
         }
-        let values: Vec<String> = entries.iter().map(|entry| quoted(entry)).collect();
-        self.change_list(path, |array| array.append(&values))
+        self.change_list(path, |array| array.append(values))
+    }
+
+    /// Puts a value, as TOML spells it, in the place of the entry at `place`, from 0, of the list at
+    /// `path`.
+    ///
+    /// # Errors
+    /// The text is not fit for it.
+    pub fn replace(&mut self, path: &str, place: usize, value: &str) -> Result<(), Unfit> {
+        if place >= self.offsets(path).len() {
+            return Err(Unfit);
+        }
+        self.change_list(path, |array| vec![array.replace(place, value)])
     }
 
     /// Takes the entries at these places, from 0 and in rising order, out of the list at `path`.
@@ -111,13 +139,18 @@ impl Text {
     /// The text is not fit for it.
     pub fn set_list(&mut self, path: &str, entries: &[String]) -> Result<(), Unfit> {
         if !self.has(path) {
-            return self.set(path, &self.list(entries));
+            let values: Vec<String> = entries.iter().map(|entry| quoted(entry)).collect();
+            return self.set(path, &self.list(&values));
         }
-        let old: Vec<String> = self.strings(path)?.into_iter().map(|(_, entry)| entry).collect();
+        let old = self.strings_or_tables(path)?;
+        let is_asked = |old: &Option<String>| old.as_ref().is_some_and(|old| entries.contains(old));
         let (staying, going): (Vec<usize>, Vec<usize>) =
-            (0..old.len()).partition(|place| entries.contains(&old[*place]));
+            (0..old.len()).partition(|place| is_asked(&old[*place]));
         let stays_in_front = staying.len() <= entries.len()
-            && staying.iter().zip(entries).all(|(place, entry)| old[*place] == *entry);
+            && staying
+                .iter()
+                .zip(entries)
+                .all(|(place, entry)| old[*place].as_ref() == Some(entry));
         if stays_in_front && (!staying.is_empty() || old.is_empty() || entries.is_empty()) {
             self.take_out(path, &going)?;
             return self.append(path, &entries[staying.len()..]);
@@ -126,7 +159,7 @@ impl Text {
         self.take_out(path, &surplus)?;
         self.change_list(path, |array| {
             let pairs = old.iter().zip(entries).enumerate();
-            let changed = pairs.filter(|(_, (old, new))| old != new);
+            let changed = pairs.filter(|(_, (old, new))| old.as_ref() != Some(*new));
             changed.map(|(place, (_, new))| array.replace(place, &quoted(new))).collect()
         })?;
         self.append(path, &entries[old.len().min(entries.len())..])
@@ -158,6 +191,19 @@ impl Text {
         let mut values = BTreeMap::new();
         gather(document.as_table(), "", &mut values);
         Some(values)
+    }
+
+    /// The entries of a list that takes both, a table as `None`; none where there is no such list.
+    fn strings_or_tables(&self, path: &str) -> Result<Vec<Option<String>>, Unfit> {
+        let document = Document::parse(self.as_str()).map_err(|_| Unfit)?;
+        let way = Way::along(document.as_item(), path);
+        let Some(item) = way.found() else { return Ok(Vec::new()) };
+        let entry = |entry: &Value| match entry {
+            Value::String(text) => Ok(Some(text.value().clone())),
+            Value::InlineTable(_) => Ok(None),
+            _ => Err(Unfit),
+        };
+        item.as_array().ok_or(Unfit)?.iter().map(entry).collect()
     }
 
     fn change_list(
@@ -238,9 +284,8 @@ impl Text {
     }
 
     /// A list that was not there yet: on one line where it is short.
-    fn list(&self, entries: &[String]) -> String {
+    fn list(&self, values: &[String]) -> String {
         const LINE_COLUMNS: usize = 80;
-        let values: Vec<String> = entries.iter().map(|entry| quoted(entry)).collect();
         let line = format!("[{}]", values.join(", "));
         if line.len() <= LINE_COLUMNS || values.len() < 2 {
             return line;
@@ -312,7 +357,8 @@ mod tests {
         list.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// `set KEY VALUE`, `list KEY ENTRY...`, `add KEY ENTRY...`, `out KEY PLACE...`, `remove KEY`.
+    /// `set KEY VALUE`, `list KEY ENTRY...`, `add KEY ENTRY...`, `out KEY PLACE...`, `in KEY PLACE VALUE`,
+    /// `values KEY VALUE`, `remove KEY`.
     fn changed(before: &str, command: &str) -> Result<String, Unfit> {
         let mut text = Text::new(before);
         let (verb, rest) = command.split_once(' ').unwrap();
@@ -326,6 +372,11 @@ mod tests {
                     values.split_whitespace().map(|place| place.parse().unwrap()).collect();
                 text.take_out(key, &places)
             }
+            "in" => {
+                let (place, value) = values.split_once(' ').unwrap();
+                text.replace(key, place.parse().unwrap(), value)
+            }
+            "values" => text.append_values(key, &[values.to_owned()]),
             "remove" => text.remove(key),
             _ => panic!("{verb}"),
         }?;
@@ -481,6 +532,23 @@ mod tests {
             "out h 1",
             "h = [\n  \"a\", # x\n  \"c\",\n]\n",
         ),
+        // Entries that are tables.
+        ("h = [\"a\"] # z\n", "values h { i = 1 }", "h = [\"a\", { i = 1 }] # z\n"),
+        ("", "values h.k { i = 1 }", "[h]\nk = [{ i = 1 }]\n"),
+        (
+            "h = [\n  { i = 1 }, # one\n  \"b\"\n]\n",
+            "values h { i = 2 }",
+            "h = [\n  { i = 1 }, # one\n  \"b\",\n  { i = 2 }\n]\n",
+        ),
+        (
+            "h = [\n  { i = 1 }, # one\n  \"b\"\n]\n",
+            "in h 0 \"a\"",
+            "h = [\n  \"a\", # one\n  \"b\"\n]\n",
+        ),
+        ("h = [{ i = [\"x\"] }, \"b\"]\n", "out h 0", "h = [\"b\"]\n"),
+        ("h = [{ i = 1 }, \"b\"]\n", "list h b", "h = [\"b\"]\n"),
+        ("h = [\"b\", { i = 1 }]\n", "list h b c", "h = [\"b\", \"c\"]\n"),
+        ("h = [{ i = 1 }]\n", "list h b", "h = [\"b\"]\n"),
         // A list as a whole.
         ("h = [\"a\", \"b\", \"c\"]\n", "list h a c", "h = [\"a\", \"c\"]\n"),
         (
@@ -521,6 +589,7 @@ mod tests {
             ("h = 5\n", "add h x"),
             ("h = 5\n", "list h x"),
             ("h = [5]\n", "list h x"),
+            ("h = [\"a\"]\n", "in h 1 x"),
             ("= 5\n", "set workers 6"),
             ("[h]\n", "remove h"),
         ] {

@@ -133,9 +133,14 @@ fn meaning(value: &Value) -> String {
             format!("[{}]", entries.join(", "))
         }
         Value::InlineTable(table) => {
-            let mut values = BTreeMap::new();
-            gather(table, "", &mut values);
-            format!("{values:?}")
+            let entry = |(name, value): (&str, &Value)| {
+                format!("{} = {}", toml_edit::Key::new(name).display_repr(), meaning(value))
+            };
+            let entries: Vec<String> = table.iter().map(entry).collect();
+            match entries.is_empty() {
+                true => "{}".to_owned(),
+                false => format!("{{ {} }}", entries.join(", ")),
+            }
         }
         plain => plain.clone().decorated("", "").to_string(),
     }

@@ -160,8 +160,10 @@ impl Account {
     pub fn settle(self, gateway: Gateway, played: &Played) {
         let mut last = String::new();
         let told = until("counters and descriptors are what they should be", PATIENCE, || {
+            // Before the question for the rest: its own connection may be open for a moment after it.
+            let open = descriptors(gateway.pid());
             let told = self.admin.metrics();
-            match self.first_difference(&told, gateway.pid(), played) {
+            match self.first_difference(&told, open, played) {
                 None => Some(told),
                 Some(difference) => {
                     if difference != last {
@@ -188,7 +190,7 @@ impl Account {
     fn first_difference(
         &self,
         told: &HashMap<String, f64>,
-        pid: u32,
+        open: usize,
         played: &Played,
     ) -> Option<String> {
         let expected = [
@@ -213,7 +215,6 @@ impl Account {
         }
         // A pooled pipe is two descriptors.
         let expected = self.descriptors + 2 * told["sluice_pipes_pooled"] as usize;
-        let open = descriptors(pid);
         (open != expected).then(|| format!("{open} descriptors are open, not {expected}"))
     }
 }

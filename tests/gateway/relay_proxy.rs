@@ -515,8 +515,13 @@ fn a_relay_proxy_that_is_the_gateway_itself_is_no_configuration() {
             "listen = [\"{listen}\"]\nrelay_proxy.addresses = [\"{url}\"]\nevents.format = \"json\"\n"
         );
         let file = folder.write("loop.toml", &text);
-        let (code, _, events) =
-            crate::support::gateway::run(&["run", "--config", file.to_str().unwrap()]);
+        let (code, _, events) = crate::support::gateway::run(&[
+            "run",
+            "--log-format",
+            "json",
+            "--config",
+            file.to_str().unwrap(),
+        ]);
         let event = events.first("configuration_invalid");
         assert_eq!((code, event.id()), (Some(2), 401), "{listen}");
         assert!(event.text("message").contains("is this gateway itself"), "{event:?}");

@@ -194,13 +194,15 @@ fn play(rows: &[Row]) {
         std::thread::scope(|scope| {
             let threads: Vec<_> = rows.iter().map(|row| scope.spawn(|| play_one(row))).collect();
             for (row, thread) in rows.iter().zip(threads) {
-                if thread.join().is_err() {
-                    failed.push((row.call, row.fault));
+                if let Err(payload) = thread.join() {
+                    // Told here, too: what a thread of a test prints is not kept with its test.
+                    let text = payload.downcast_ref::<String>().map_or("no text", String::as_str);
+                    failed.push(format!("{} {}: {text}", row.call, row.fault));
                 }
             }
         });
     }
-    assert!(failed.is_empty(), "see above: {failed:?}");
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 fn play_one(row: &Row) {

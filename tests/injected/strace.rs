@@ -36,8 +36,12 @@ impl Strace {
     /// # Panics
     /// Where strace is missing, or the system does not let it trace.
     pub fn inject(gateway: &Gateway, call: &str, fault: &str) -> Strace {
+        until("every thread bears its own name", PATIENCE, || {
+            are_named(gateway.pid()).then_some(())
+        });
         let mut workers = threads(gateway.pid(), "worker-");
         workers.extend(threads(gateway.pid(), "acceptor"));
+        assert!(!workers.is_empty(), "the gateway has workers");
         Strace::attach(gateway, call, fault, &[], &workers, workers.clone())
     }
 
@@ -132,6 +136,13 @@ pub fn during(gateway: &Gateway, call: &str, fault: &str, time: Duration) -> Not
     let strace = Strace::inject(gateway, call, fault);
     std::thread::sleep(time);
     strace.end()
+}
+
+/// Whether the threads of a process are told apart. A thread names itself only when it first runs; until
+/// then it bears the name of the one that made it, which may be after the gateway says that it listens.
+fn are_named(pid: u32) -> bool {
+    let main = std::fs::read_to_string(format!("/proc/{pid}/comm")).expect("the process runs");
+    threads(pid, main.trim_end()).len() == 1
 }
 
 /// The ids of the threads of a process whose names begin so.

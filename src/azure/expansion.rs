@@ -279,7 +279,13 @@ mod tests {
                 "usgovvirginia.handler.control.monitor.azure.us".to_owned(),
                 "chinaeast2.handler.control.monitor.azure.cn".to_owned(),
                 "*.usgovvirginia.ingest.monitor.azure.us".to_owned(),
+                "*.usgovvirginia-1.ingest.monitor.azure.us".to_owned(),
+                "*.usgovvirginia-1.metrics.ingest.monitor.azure.us".to_owned(),
                 "*.chinaeast2.ingest.monitor.azure.cn".to_owned(),
+                "*.chinaeast2-1.ingest.monitor.azure.cn".to_owned(),
+                "*.chinaeast2-1.metrics.ingest.monitor.azure.cn".to_owned(),
+                "*.usgovvirginia-1.handler.control.monitor.azure.us".to_owned(),
+                "*.chinaeast2-1.handler.control.monitor.azure.cn".to_owned(),
             ]
         );
     }

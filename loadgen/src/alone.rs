@@ -38,6 +38,12 @@ pub fn run(options: &EndpointOptions, interrupted: &AtomicBool) -> Result<(), Fa
         std::thread::sleep(Duration::from_millis(TICK_MS));
     }
     let received = endpoint.stop().map_err(failed)?;
+    if options.json {
+        let json = serde_json::to_string(&received)
+            .map_err(|why| Fault::Failed(format!("the counts cannot be written as JSON: {why}")))?;
+        print(&format!("{json}\n"));
+        return Ok(());
+    }
     print(&format!(
         "{} uploads, {}, {} verified, {} with other bytes than were sent\n",
         show_count(received.received),

@@ -30,6 +30,9 @@ pub fn upload_head(target: &str, body: &Body, hash: u64) -> Vec<u8> {
 /// The path of exchanges that only move bytes: the answer begins before the request has ended.
 const STREAM_PATH: &str = "/stream";
 
+/// Where paths of the Logs Ingestion API begin; its clients take nothing but a 204 for a success.
+const LOGS_PATH: &str = "/dataCollectionRules/";
+
 /// The head of one exchange of bytes both ways: `up` follows it, and `down_bytes` come back.
 pub fn stream_head(target: &str, up: &Body, hash: u64, down_bytes: u64) -> Vec<u8> {
     format!(
@@ -153,6 +156,8 @@ pub struct UploadHead {
     pub expects_continue: bool,
     /// How many bytes are to come back, where the request is a stream.
     pub down_bytes: Option<u64>,
+    /// Whether the answer to a success is a 204, as the Logs Ingestion API gives it.
+    pub is_of_logs: bool,
     /// How many bytes of the input the head took.
     pub taken: usize,
 }
@@ -202,6 +207,7 @@ pub fn upload_request(input: &[u8]) -> Parsed<UploadHead> {
         close: says("connection", "close") || request.version == Some(0),
         expects_continue: says("expect", "100-continue"),
         down_bytes,
+        is_of_logs: request.path.is_some_and(|path| path.starts_with(LOGS_PATH)),
         taken,
     })
 }

@@ -255,6 +255,9 @@ pub struct EndpointOptions {
     /// Where to write the CA that was made, for --ca and other clients
     #[arg(long, value_name = "FILE", conflicts_with = "cert")]
     pub ca_out: Option<PathBuf>,
+    /// The counts at the end as JSON instead of a sentence
+    #[arg(long)]
+    pub json: bool,
     /// How many threads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub threads: u16,

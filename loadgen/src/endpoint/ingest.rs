@@ -94,6 +94,7 @@ struct Upload {
     close: bool,
     claim: Option<Claim>,
     is_stream: bool,
+    is_of_logs: bool,
     // The state of the hash is large; a connection at rest does not carry it.
     hasher: Box<Xxh3>,
 }
@@ -185,6 +186,7 @@ impl Ingest {
             close: head.close,
             claim: head.claim,
             is_stream: head.down_bytes.is_some(),
+            is_of_logs: head.is_of_logs,
             hasher: Box::new(payload::hasher(agent, sequence)),
         });
         Ok(())
@@ -218,13 +220,24 @@ impl Ingest {
                 let text = format!("claimed {:016x}, received {hash:016x}", claim.hash);
                 self.reply("422 Hash Mismatch", &text);
             }
+            _ if upload.is_of_logs => self.reply_without_body(),
             Some(_) => self.reply("200 OK", &format!("verified {hash:016x}")),
             None => self.reply("200 OK", &format!("received {} bytes", upload.bytes)),
         }
     }
 
+    /// A 204 has no body and no length (RFC 9110 section 15.3.5).
+    fn reply_without_body(&mut self) {
+        let reply = format!("HTTP/1.1 204 No Content\r\n{}\r\n", self.close_header());
+        self.replies.extend_from_slice(reply.as_bytes());
+    }
+
+    fn close_header(&self) -> &'static str {
+        if self.close { "Connection: close\r\n" } else { "" }
+    }
+
     fn reply(&mut self, status: &str, text: &str) {
-        let close = if self.close { "Connection: close\r\n" } else { "" };
+        let close = self.close_header();
         let reply = format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\n{close}Content-Length: {}\r\n\r\n{text}\n",
             text.len() + 1
@@ -319,6 +332,17 @@ mod tests {
         let (replies, counts, ..) = fed(&upload(1, 20_000, true), 4_096);
         assert_eq!((counts.verified, counts.mismatched), (0, 1));
         assert!(replies.starts_with("HTTP/1.1 422 Hash Mismatch\r\n"), "{replies}");
+    }
+
+    #[test]
+    fn logs_are_answered_without_a_body_and_the_connection_goes_on() {
+        let one =
+            b"POST /dataCollectionRules/dcr-0/streams/Custom-T?api-version=2023-01-01 HTTP/1.1\r\n\
+                    Content-Length: 5\r\n\r\n[{}]\n";
+        let (replies, counts, closes, whole) = fed(&one.repeat(2), 7);
+        assert_eq!(replies, "HTTP/1.1 204 No Content\r\n\r\n".repeat(2));
+        assert_eq!((counts.received, counts.bytes), (2, 10));
+        assert!(!closes && whole);
     }
 
     #[test]

@@ -81,8 +81,8 @@ pub enum Command {
     Capacity(CapacityOptions),
     /// The ingestion endpoint alone, until Ctrl-C
     ///
-    /// Speaks TLS 1.2, 1.3 and the replayed flights of `--tls replay`; answers every POST and verifies
-    /// those of a loadgen.
+    /// Speaks TLS 1.2, 1.3 and the replayed flights of `--tls replay`; answers every POST, that of the
+    /// Logs Ingestion API with a 204, and verifies those of a loadgen.
     #[command(after_help = "Example:\n  loadgen endpoint --listen 0.0.0.0:4433 --ca-out ca.pem")]
     Endpoint(EndpointOptions),
 }

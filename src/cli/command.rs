@@ -115,6 +115,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, now: SystemTime) -> E
 }
 
 #[cfg(test)]
+mod documented;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::observe::settings::Format;

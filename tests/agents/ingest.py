@@ -27,8 +27,10 @@ client = LogsIngestionClient(
     Credential(),
     proxies={"https": gateway},
     connection_verify=certificate,
-    # A refusal is to be shown at once.
+    # A refusal is to be shown at once, and nothing waited for for ever.
     retry_total=0,
+    connection_timeout=20,
+    read_timeout=20,
 )
 chance = random.Random(1)
 # The client compresses what it sends, so the logs are of a kind that stays large.

@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 
-use sluice::proto::reply::ESTABLISHED;
 use sluice::proto::tls::Version;
 use sluice::proto::tls::sample::SampleHello;
 
@@ -18,6 +17,8 @@ use crate::support::server::Server;
 use crate::support::tls;
 use crate::{PUBLIC, setup};
 
+/// What the original answers, and all of it.
+const ESTABLISHED: &[u8; 39] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 const UPLOAD_BYTES: usize = 200_000;
 const ANSWER_BYTES: usize = 300;
 

@@ -1,4 +1,5 @@
-//! Every command line that the documents and the help texts show is one that the program takes.
+//! Every command line that the documents and the help texts show is one that the program takes, and every
+//! key that they name is one of the configuration.
 
 use std::path::Path;
 
@@ -6,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use super::CommandLine;
+use crate::config::load;
 
 /// A command line, and where it is shown.
 struct Shown {
@@ -16,20 +18,28 @@ struct Shown {
 #[test]
 fn the_documents_show_commands_that_exist() {
     let mut shown = Vec::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = std::fs::read_dir(root.join("docs")).expect("the documents are beside the sources");
-    let pages = docs.map(|entry| entry.expect("a folder that can be read").path());
-    for page in pages.chain([root.join("README.md")]) {
-        let text = std::fs::read_to_string(&page).expect("a page is text");
-        for (index, line) in text.lines().enumerate() {
-            let place = format!("{}:{}", page.display(), index + 1);
-            let commands = in_page(line).into_iter();
-            shown.extend(commands.map(|line| Shown { place: place.clone(), line }));
-        }
+    for (place, line) in lines_of_documents() {
+        let commands = in_page(&line).into_iter();
+        shown.extend(commands.map(|line| Shown { place: place.clone(), line }));
     }
     assert!(shown.len() >= 40, "only {} commands were found", shown.len());
     let wrong: Vec<String> = shown.iter().filter_map(Shown::fault).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_documents_name_keys_that_exist() {
+    let known: Vec<String> = load::keys().into_iter().map(|key| key.path).collect();
+    let mut named = 0;
+    for (place, line) in lines_of_documents() {
+        for key in keys_in(&line, &known) {
+            named += 1;
+            let exists = |path: &String| path == key || path.starts_with(&format!("{key}."));
+            assert!(known.iter().any(exists), "{place}: {key} is no key of the configuration");
+        }
+    }
+    assert!(named >= 30, "only {named} keys were found");
+    assert_eq!(keys_in("`limits.idle_s = 5` of `www.test.com`", &known), ["limits.idle_s"]);
 }
 
 #[test]
@@ -66,6 +76,35 @@ fn what_does_not_exist_is_found() {
         let mut faults = commands.filter_map(|line| Shown { place: String::new(), line }.fault());
         assert_eq!(faults.next().is_some(), found, "{line}");
     }
+}
+
+/// Every line of every document, each with its place.
+fn lines_of_documents() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs")).expect("the documents are beside the sources");
+    let pages = docs.map(|entry| entry.expect("a folder that can be read").path());
+    let mut lines = Vec::new();
+    for page in pages.chain([root.join("README.md")]) {
+        let text = std::fs::read_to_string(&page).expect("a page is text");
+        let numbered = text.lines().enumerate();
+        lines.extend(
+            numbered.map(|(index, line)| {
+                (format!("{}:{}", page.display(), index + 1), line.to_owned())
+            }),
+        );
+    }
+    lines
+}
+
+/// What stands in a line's spans of code and begins like a key, with the name of one of their sections.
+fn keys_in<'a>(line: &'a str, known: &[String]) -> Vec<&'a str> {
+    let spans = line.split('`').skip(1).step_by(2);
+    let begins_like_one = |span: &&str| {
+        let section = span.split_once('.').map_or("", |(section, _)| section);
+        known.iter().any(|path| path.split_once('.').is_some_and(|(of, _)| of == section))
+    };
+    let ends_one = |letter: char| !letter.is_ascii_alphanumeric() && !"_.".contains(letter);
+    spans.filter(begins_like_one).map(|span| span.split(ends_one).next().unwrap_or(span)).collect()
 }
 
 /// The commands in a line of Markdown: in spans of code, and as the whole of an indented line.

@@ -37,10 +37,11 @@
 //! | [`serve`] | the shell: worker, tunnel, acceptor, start and stop | protocols |
 //! | [`azure`] | workspaces, clouds and profiles to host patterns | configuration, what runs |
 //! | [`config`] | a file to values, with the place of every mistake; changes to the file, as a whole or not at all | what runs |
+//! | [`feed`] | a downloaded list of hosts: got, kept, followed | what is in force |
 //! | [`cli`] | the command line | how it is done |
 //!
 //! Who may import whom is checked by `tests/tidy.rs`: `proto` <- `logic` <- `net`, `observe` <- `serve` <-
-//! `cli`, with `sys` below `net` and `config` beside `serve`; never upward.
+//! `cli`, with `sys` below `net`, `config` beside `serve`, and `feed` between the two; never upward.
 //!
 //! # The stages of a session
 //!
@@ -81,6 +82,7 @@ pub mod cli;
 pub mod config;
 #[cfg(test)]
 mod corpus;
+pub mod feed;
 pub mod logic;
 pub mod net;
 pub mod observe;

@@ -78,8 +78,12 @@ fn hosts(config: &Config) -> String {
         1 => "1 host is allowed".to_owned(),
         many => format!("{many} hosts are allowed"),
     };
-    match (config.listed_hosts.len(), config.derived_hosts.len()) {
+    let all = match (config.listed_hosts.len(), config.derived_hosts.len()) {
         (_, 0) => all,
         (listed, derived) => format!("{all} ({listed} listed, {derived} from azure)"),
+    };
+    match &config.feed {
+        None => all,
+        Some(feed) => format!("{all}, beside those of the feed {}", feed.url),
     }
 }

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use crate::observe::histograms::Timing;
 use crate::observe::status::{
-    ConfigurationStatus, CounterStatus, RelayProxyStatus, Status, WorkerStatus,
+    ConfigurationStatus, CounterStatus, FeedStatus, RelayProxyStatus, Status, WorkerStatus,
 };
 
 use super::ask::{AskError, Running};
@@ -250,6 +250,9 @@ fn status_text(status: &Status, readiness: &str) -> String {
     for proxy in &status.relay_proxies {
         table.text("Relay proxy", &relay_proxy_text(proxy));
     }
+    if let Some(feed) = &status.feed {
+        table.text("Feed", &feed_text(feed));
+    }
     for (index, worker) in status.workers.iter().enumerate() {
         table.text(&format!("Worker {index}"), &worker_text(worker));
     }
@@ -267,6 +270,17 @@ fn relay_proxy_text(proxy: &RelayProxyStatus) -> String {
             "{address}, lost: {why}; passed over for {skipped_ms} ms, has failed {failures} sessions"
         ),
     }
+}
+
+fn feed_text(feed: &FeedStatus) -> String {
+    let FeedStatus { url, hosts, age_s, problem, problem_why } = feed;
+    let age = match age_s {
+        Some(age_s) => format!("{} old", span(*age_s)),
+        None => "never downloaded yet".to_owned(),
+    };
+    let why = problem_why.as_deref().unwrap_or_default();
+    let wrong = problem.as_ref().map(|at| format!("\nwrong since {at}: {why}"));
+    format!("{url}, {hosts} hosts, {age}{}", wrong.unwrap_or_default())
 }
 
 fn worker_text(worker: &WorkerStatus) -> String {

@@ -7,5 +7,6 @@ pub mod command;
 mod edit;
 mod explain;
 mod inspect;
+mod kept_feed;
 mod manual;
 pub mod run;

@@ -129,7 +129,8 @@ pub fn prepare(
     let place = place::find(file, variable);
     let Loaded { mut config, is_from_file } = load::read(&place)?;
     config.apply(&overrides);
-    let nothing_allowed = config.hosts.is_empty().then(|| {
+    let allows_nothing = config.hosts.is_empty() && config.feed.is_none();
+    let nothing_allowed = allows_nothing.then(|| {
         let file = place.file.display();
         let why =
             if is_from_file { format!("{file} lists none") } else { format!("there is no {file}") };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::schema::Config;
+use crate::logic::hosts::HostPattern;
 
 /// Names of hosts that are told one by one.
 const NAMES_MAX: usize = 8;
@@ -28,6 +29,7 @@ pub fn between(old: &Config, new: &Config) -> Vec<String> {
     note("dial.source_addresses", old.source_addresses != new.source_addresses);
     note("allow.addresses", old.addresses != new.addresses);
     note("allow.clients", old.clients != new.clients);
+    note("allow.feed", old.feed != new.feed);
     note("azure", old.azure != new.azure);
     note("proxy_protocol.from", old.balancers != new.balancers);
     note("allow.cut_open", old.cuts_open != new.cuts_open);
@@ -41,16 +43,19 @@ pub fn between(old: &Config, new: &Config) -> Vec<String> {
     if old.workers != new.workers {
         changes.push("workers (takes effect with a restart)".to_owned());
     }
-    changes.extend(hosts(old, new));
+    let hosts = hosts(old.hosts.iter(), new.hosts.iter());
+    changes.extend(hosts.map(|hosts| format!("allow.hosts ({hosts})")));
     changes.extend(limits(old, new));
     changes
 }
 
-fn hosts(old: &Config, new: &Config) -> Option<String> {
-    let patterns = |config: &Config| -> BTreeSet<String> {
-        config.hosts.iter().map(ToString::to_string).collect()
-    };
-    let (old, new) = (patterns(old), patterns(new));
+/// What two lists of hosts differ in, as in `+a.test -b.test and 7 more`; `None` where in nothing.
+pub fn hosts<'a>(
+    old: impl Iterator<Item = &'a HostPattern>,
+    new: impl Iterator<Item = &'a HostPattern>,
+) -> Option<String> {
+    let old: BTreeSet<String> = old.map(ToString::to_string).collect();
+    let new: BTreeSet<String> = new.map(ToString::to_string).collect();
     let added = new.difference(&old).map(|host| format!("+{host}"));
     let removed = old.difference(&new).map(|host| format!("-{host}"));
     let all: Vec<String> = added.chain(removed).collect();
@@ -58,8 +63,8 @@ fn hosts(old: &Config, new: &Config) -> Option<String> {
     let shown = all.iter().take(NAMES_MAX).cloned().collect::<Vec<_>>().join(" ");
     match (all.is_empty(), more) {
         (true, _) => None,
-        (false, 0) => Some(format!("allow.hosts ({shown})")),
-        (false, more) => Some(format!("allow.hosts ({shown} and {more} more)")),
+        (false, 0) => Some(shown),
+        (false, more) => Some(format!("{shown} and {more} more")),
     }
 }
 
@@ -104,6 +109,11 @@ mod tests {
                  relay_proxy.direct = [\"e.f\"]\nrelay_proxy.username = \"u\"\n\
                  relay_proxy.password = \"hunter2\"",
                 vec!["relay_proxy.addresses", "relay_proxy.direct", "relay_proxy.username"],
+            ),
+            (
+                "allow.hosts = [\"a.b\", \"c.d\"]\nallow.feed.url = \"https://e.f/\"\n\
+                 allow.feed.cache_file = \"g\"",
+                vec!["allow.feed"],
             ),
             (
                 "allow.hosts = [\"a.b\", \"c.d\"]\nproxy_protocol.from = [\"10.0.0.0/8\"]",

@@ -10,13 +10,14 @@ use toml_edit::{Document, Table};
 
 use crate::logic::addresses::{Addresses, canonical, reaches};
 use crate::logic::certificates::{SubjectRule, Subjects, UnseenAllowed};
-use crate::logic::hosts::{HostPattern, Hosts};
+use crate::logic::hosts::HostPattern;
 use crate::observe::events::Level;
 use crate::observe::settings::{Destination, Format};
 use crate::proto::target::Host;
 use crate::proto::tls::Version;
 
 use super::edit::text::Text;
+use super::feed;
 use super::keys::{Key, Kind};
 use super::networks;
 use super::place::{self, Place};
@@ -152,6 +153,7 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
     }
     let mut relay_proxy = top.section("relay_proxy", problems);
     let mut allow = top.section("allow", problems);
+    let mut allow_feed = allow.subsection("feed", "allow.feed", problems);
     let mut azure = top.section("azure", problems);
     let mut dial = top.section("dial", problems);
     let mut proxy_protocol = top.section("proxy_protocol", problems);
@@ -162,9 +164,9 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
     config.relay_proxy = relay_proxy::read(&mut relay_proxy, home, problems);
     judge_circle(&relay_proxy, &config, problems);
     read_allow(&mut allow, &mut config, problems);
+    config.feed = feed::read(&mut allow_feed, home.file, problems);
     workspaces::read(&mut azure, home.file, &mut config, problems);
-    let derived = config.derived_hosts.iter().map(|derived| derived.pattern.clone());
-    config.hosts = Hosts::new(config.listed_hosts.iter().cloned().chain(derived));
+    config.take_feed(Vec::new());
     allow_workspace_certificates(&mut config);
     if let Some(sources) = dial.list("source_addresses", networks::source, problems) {
         config.source_addresses = sources.value;
@@ -196,8 +198,20 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
             ),
         }
     }
-    let sections =
-        [top, relay_proxy, allow, azure, dial, proxy_protocol, tls, unseen, limits, events, admin];
+    let sections = [
+        top,
+        relay_proxy,
+        allow,
+        allow_feed,
+        azure,
+        dial,
+        proxy_protocol,
+        tls,
+        unseen,
+        limits,
+        events,
+        admin,
+    ];
     let keys: Vec<Key> = sections.iter().flat_map(Section::known).collect();
     for section in sections {
         section.finish(&keys, problems);

@@ -4,6 +4,7 @@
 pub mod changes;
 pub mod check;
 pub mod edit;
+pub mod feed;
 pub mod keys;
 pub mod load;
 pub(crate) mod networks;

@@ -35,6 +35,8 @@ pub struct RelayProxySettings {
     pub direct: Vec<HostPattern>,
     /// The user, where there is one.
     pub username: Option<String>,
+    /// The password, where there is a user.
+    pub password: Option<Secret>,
     /// `Basic` and the credentials, as they are sent.
     pub authorization: Option<Secret>,
 }
@@ -96,6 +98,7 @@ pub(super) fn read(
     if let (Some(username), Some(password)) = (&settings.username, password) {
         let value = relay_request::basic(username, password.reveal());
         settings.authorization = Some(Secret::new(value));
+        settings.password = Some(password);
     }
     settings
 }

@@ -13,6 +13,7 @@ use crate::logic::limits::Limits;
 use crate::observe::settings::{EventSettings, Format};
 use crate::proto::tls::Version;
 
+use super::feed::FeedSettings;
 use super::relay_proxy::RelayProxySettings;
 
 /// The port of the original gateway.
@@ -40,8 +41,8 @@ pub struct Config {
     pub relay_proxy: RelayProxySettings,
     /// Addresses to dial from, each with ephemeral ports of its own. Empty = the system's choice.
     pub source_addresses: Vec<IpAddr>,
-    /// Hosts that may be reached: those that are listed and those that follow from `azure`. None: a
-    /// gateway that nobody configured opens nothing.
+    /// Hosts that may be reached: those that are listed, those that follow from `azure`, and those of
+    /// the feed. None: a gateway that nobody configured opens nothing.
     pub hosts: Hosts,
     /// Hosts that the file lists.
     pub listed_hosts: Vec<HostPattern>,
@@ -49,6 +50,10 @@ pub struct Config {
     pub azure: Wanted,
     /// Hosts that follow from `azure`.
     pub derived_hosts: Vec<Derived>,
+    /// A list of hosts that is downloaded; none unless somebody names one.
+    pub feed: Option<FeedSettings>,
+    /// The hosts of that list. They are not in the file, so whoever has them brings them in.
+    pub feed_hosts: Vec<HostPattern>,
     /// Whether the subject `CN=<workspace id>` of each workspace is an allowed client certificate.
     pub allows_workspace_certificates: bool,
     /// Special-purpose ranges that may be reached after all.
@@ -116,6 +121,15 @@ impl Config {
         }
     }
 
+    /// Lets these be the hosts of the feed, beside those that the file lists and those that follow from
+    /// it.
+    pub fn take_feed(&mut self, hosts: Vec<HostPattern>) {
+        self.feed_hosts = hosts;
+        let derived = self.derived_hosts.iter().map(|derived| &derived.pattern);
+        let all = self.listed_hosts.iter().chain(derived).chain(&self.feed_hosts);
+        self.hosts = Hosts::new(all.cloned());
+    }
+
     /// Whether some address has port 0, which the system replaces: for tests, and no good in a file.
     pub fn listens_on_any_port(&self) -> bool {
         self.listen.iter().chain(&self.admin_listen).any(|address| address.port() == 0)
@@ -139,6 +153,8 @@ impl Default for Config {
             listed_hosts: Vec::new(),
             azure: Wanted::default(),
             derived_hosts: Vec::new(),
+            feed: None,
+            feed_hosts: Vec::new(),
             allows_workspace_certificates: false,
             addresses: Addresses::new(Vec::new()),
             clients: Vec::new(),

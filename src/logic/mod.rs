@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod certificates;
 pub mod ending;
 pub mod expected;
+pub mod feed;
 pub mod flight;
 pub mod flow;
 pub mod hosts;

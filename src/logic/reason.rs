@@ -98,6 +98,12 @@ pub enum Reason {
     NothingAllowed,
     /// A new generation of the configuration is in force.
     Reloaded,
+    /// Other hosts of the feed count, or it can be had again.
+    FeedUpdated,
+    /// The feed cannot be had, or does not count.
+    FeedFailed,
+    /// The last good list of the feed cannot be kept, or read again.
+    FeedCacheFailed,
     /// A relay proxy that failed works again.
     RelayProxyReached,
     /// A relay proxy that worked has failed.
@@ -177,6 +183,9 @@ impl Reason {
         Reason::LimitsKnown,
         Reason::NothingAllowed,
         Reason::Reloaded,
+        Reason::FeedUpdated,
+        Reason::FeedFailed,
+        Reason::FeedCacheFailed,
         Reason::RelayProxyReached,
         Reason::RelayProxyLost,
         Reason::DrainStarted,
@@ -242,6 +251,9 @@ impl Reason {
             Reason::LimitsKnown => "limits",
             Reason::NothingAllowed => "nothing_allowed",
             Reason::Reloaded => "reloaded",
+            Reason::FeedUpdated => "feed_updated",
+            Reason::FeedFailed => "feed_failed",
+            Reason::FeedCacheFailed => "feed_cache_failed",
             Reason::RelayProxyReached => "relay_proxy_reached",
             Reason::RelayProxyLost => "relay_proxy_lost",
             Reason::DrainStarted => "drain_started",

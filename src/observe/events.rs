@@ -71,7 +71,8 @@ pub const fn rule(reason: Reason) -> Rule {
         | Reason::RelayProxyRefused
         | Reason::RelayProxyRefusedCredentials
         | Reason::RelayProxyBadReply
-        | Reason::RelayProxyTimeout => (403, Error, true, false),
+        | Reason::RelayProxyTimeout
+        | Reason::FeedFailed => (403, Error, true, false),
         Reason::TooManySessions | Reason::TooManySessionsOfClient | Reason::ResolverBusy => {
             (400, Warning, true, false)
         }
@@ -96,6 +97,7 @@ pub const fn rule(reason: Reason) -> Rule {
         | Reason::LimitsKnown
         | Reason::NothingAllowed
         | Reason::Reloaded
+        | Reason::FeedUpdated
         | Reason::RelayProxyReached
         | Reason::RelayProxyLost
         | Reason::DrainStarted => (100, Info, false, false),
@@ -104,6 +106,7 @@ pub const fn rule(reason: Reason) -> Rule {
         Reason::ConfigurationInvalid | Reason::SecretReadable => (401, Error, true, false),
         Reason::SessionPanicked
         | Reason::EventsLost
+        | Reason::FeedCacheFailed
         | Reason::DescriptorsExhausted
         | Reason::PipesExhausted
         | Reason::OutletFailed
@@ -341,6 +344,10 @@ mod tests {
         ("limits", 100, "info", 500, ""),
         ("nothing_allowed", 100, "info", 500, ""),
         ("reloaded", 100, "info", 500, ""),
+        ("feed_updated", 100, "info", 500, ""),
+        // It is a host of the network that does not give what it should.
+        ("feed_failed", 403, "error", 500, "e"),
+        ("feed_cache_failed", 400, "error", 500, "e"),
         ("relay_proxy_reached", 100, "info", 500, ""),
         ("relay_proxy_lost", 100, "info", 500, ""),
         ("drain_started", 100, "info", 500, ""),

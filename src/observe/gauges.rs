@@ -19,6 +19,7 @@ pub struct Gauges {
     draining: AtomicBool,
     configuration: Mutex<Configuration>,
     relay_proxies: Mutex<Vec<Arc<RelayProxy>>>,
+    feed: Mutex<Option<FeedGauge>>,
 }
 
 /// The configuration in force, and what became of others.
@@ -51,13 +52,37 @@ pub struct Generation {
     pub limits: Limits,
 }
 
-/// A configuration that did not take effect.
+/// A configuration, or a list, that did not take effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// When it was read.
     pub at: SystemTime,
     /// What is wrong with it.
     pub why: String,
+}
+
+/// The feed, as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedGauge {
+    /// Where it is, without what may be a secret.
+    pub url: String,
+    /// How many hosts it admits.
+    pub hosts: usize,
+    /// What went wrong since it was last good, and when.
+    pub problem: Option<Refused>,
+    good: Option<(Duration, Instant)>,
+}
+
+impl FeedGauge {
+    /// One without a problem, whose list had this age at `now`; `None` where there is no list yet.
+    pub fn new(url: String, hosts: usize, age: Option<Duration>, now: Instant) -> FeedGauge {
+        FeedGauge { url, hosts, problem: None, good: age.map(|age| (age, now)) }
+    }
+
+    /// How long ago its list was last known to be the newest.
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        self.good.map(|(age, then)| age + now.saturating_duration_since(then))
+    }
 }
 
 impl Gauges {
@@ -78,6 +103,7 @@ impl Gauges {
                 refused_total: 0,
             }),
             relay_proxies: Mutex::default(),
+            feed: Mutex::default(),
         }
     }
 
@@ -133,6 +159,23 @@ impl Gauges {
     /// The relay proxies, in order of preference.
     pub fn relay_proxies(&self) -> Vec<Arc<RelayProxy>> {
         self.relay_proxies.lock().clone()
+    }
+
+    /// This is the feed from now on.
+    pub fn show_feed(&self, feed: Option<FeedGauge>) {
+        *self.feed.lock() = feed;
+    }
+
+    /// Something is wrong with the feed; the list that it has stays.
+    pub fn note_feed_problem(&self, at: SystemTime, why: &str) {
+        if let Some(feed) = &mut *self.feed.lock() {
+            feed.problem = Some(Refused { at, why: why.to_owned() });
+        }
+    }
+
+    /// The feed, where there is one.
+    pub fn feed(&self) -> Option<FeedGauge> {
+        self.feed.lock().clone()
     }
 
     /// The configuration in force.

@@ -194,6 +194,15 @@ fn of_the_gateway(event: &Event) -> String {
              [allow] in the configuration, as in hosts = [\"*.ods.opinsights.azure.com\"]"
         ),
         Reason::Reloaded => format!("The configuration was read again{why}"),
+        Reason::FeedUpdated => format!("The feed has been downloaded{why}"),
+        Reason::FeedFailed => format!(
+            "The feed changes nothing: it cannot be had, or is no list of hosts{why}. It is tried \
+             again; check allow.feed.url"
+        ),
+        Reason::FeedCacheFailed => format!(
+            "The last good list of the feed cannot be kept or read again{why}. Check \
+             allow.feed.cache_file: without it, a start needs the feed itself"
+        ),
         Reason::RelayProxyReached => format!("A relay proxy works again{why}"),
         Reason::RelayProxyLost => format!("A relay proxy has failed{why}"),
         Reason::DrainStarted => format!("The gateway drains before it stops{why}"),
@@ -279,6 +288,9 @@ pub const fn phrase(reason: Reason) -> &'static str {
         Reason::LimitsKnown => "Limits of this process",
         Reason::NothingAllowed => "No host is allowed yet",
         Reason::Reloaded => "Configuration was read again",
+        Reason::FeedUpdated => "Feed has been downloaded",
+        Reason::FeedFailed => "Feed changes nothing",
+        Reason::FeedCacheFailed => "Feed cannot be kept",
         Reason::RelayProxyReached => "Relay proxy works again",
         Reason::RelayProxyLost => "Relay proxy has failed",
         Reason::DrainStarted => "Gateway drains",

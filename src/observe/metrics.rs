@@ -19,6 +19,7 @@ pub(super) fn text(counters: &Counters, gauges: &Gauges, inside: &dyn Inside) ->
     of_process(&mut page, gauges, inside);
     of_configuration(&mut page, &gauges.configuration());
     of_relay_proxies(&mut page, gauges, inside);
+    of_feed(&mut page, gauges, inside);
     of_workers(&mut page, gauges);
     for timing in Timing::ALL {
         of_timing(&mut page, timing, gauges);
@@ -140,6 +141,23 @@ fn of_relay_proxies(page: &mut Page, gauges: &Gauges, inside: &dyn Inside) {
     for proxy in &relay_proxies {
         let failures = proxy.fares(now).failures;
         page.labelled("sluice_relay_proxy_failures_total", "address", proxy.address(), failures);
+    }
+}
+
+fn of_feed(page: &mut Page, gauges: &Gauges, inside: &dyn Inside) {
+    let Some(feed) = gauges.feed() else { return };
+    page.gauge("sluice_feed_hosts", "Hosts that the feed admits.", feed.hosts);
+    page.gauge(
+        "sluice_feed_last_refresh_successful",
+        "Whether nothing went wrong since the feed was last good.",
+        u8::from(feed.problem.is_none()),
+    );
+    if let Some(age) = feed.age(inside.now()) {
+        page.gauge(
+            "sluice_feed_age_seconds",
+            "Time since the feed's list was last known to be the newest.",
+            age.as_secs_f64(),
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::counters::{Counters, Snapshot};
-use super::gauges::{Configuration, Doing, Gauges, WorkerGauges};
+use super::gauges::{Configuration, Doing, FeedGauge, Gauges, WorkerGauges};
 use super::lines::rfc_3339;
 use crate::logic::limits::Limits;
 use crate::logic::relay_proxies::{Fares, RelayProxy};
@@ -59,6 +59,8 @@ pub struct Status {
     pub resolver_queued: usize,
     /// The relay proxies, in order of preference.
     pub relay_proxies: Vec<RelayProxyStatus>,
+    /// The downloaded list of hosts, where one is configured.
+    pub feed: Option<FeedStatus>,
     /// The counters.
     pub counters: CounterStatus,
 }
@@ -121,6 +123,22 @@ pub struct RelayProxyStatus {
     pub failures: u64,
 }
 
+/// The downloaded list of hosts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FeedStatus {
+    /// Where it is, without its query.
+    pub url: String,
+    /// How many hosts it admits.
+    pub hosts: usize,
+    /// Seconds since its list was last known to be the newest; none where there is no list yet.
+    pub age_s: Option<f64>,
+    /// When something went wrong since, RFC 3339.
+    pub problem: Option<String>,
+    /// What it was.
+    pub problem_why: Option<String>,
+}
+
 /// The counters, under the names that the metrics have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -175,7 +193,20 @@ pub(super) fn status(counters: &Counters, gauges: &Gauges, inside: &dyn Inside) 
             .iter()
             .map(|proxy| RelayProxyStatus::of(proxy, now))
             .collect(),
+        feed: gauges.feed().map(|feed| FeedStatus::of(&feed, now)),
         counters: CounterStatus::of(counters.snapshot()),
+    }
+}
+
+impl FeedStatus {
+    fn of(feed: &FeedGauge, now: Instant) -> FeedStatus {
+        FeedStatus {
+            url: feed.url.clone(),
+            hosts: feed.hosts,
+            age_s: feed.age(now).map(|age| age.as_millis() as f64 / 1e3),
+            problem: feed.problem.as_ref().map(|problem| rfc_3339(problem.at)),
+            problem_why: feed.problem.as_ref().map(|problem| problem.why.clone()),
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! A whole gateway: bind, start the workers, do what it is told, stop.
 
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
 use super::acceptor::{Accepting, Acceptor};
+use super::admin::{self, NewAdmin};
+use super::feeding::{self, Feeding, Recalled};
 use super::hands::{self, Hand, keepalive, rules_of};
 use super::inside::{AskSupervisor, Shell};
 use super::listeners::{Changed, Listeners, Prepared};
@@ -17,12 +18,12 @@ use super::start::{self, Fault, Reread, Start, StartError};
 use super::supervisor::{self, Request, wall};
 use crate::config::changes;
 use crate::config::schema::Config;
+use crate::feed::follow::News;
 use crate::logic::reason::Reason;
 use crate::logic::resumption::Resumable;
 use crate::net::kernel::Mail;
 use crate::net::resolver::Resolver;
-use crate::net::sockets;
-use crate::observe::admin::{self, Admin, Panel};
+use crate::observe::admin::{Admin, Panel};
 use crate::observe::counters::Counters;
 use crate::observe::events::Event;
 use crate::observe::gauges::{Gauges, Generation};
@@ -79,6 +80,7 @@ pub(super) struct Gateway {
     resumable: Arc<Resumable>,
     workers: Vec<Hand>,
     acceptor: Option<Acceptor>,
+    feeding: Feeding,
 }
 
 impl Gateway {
@@ -88,7 +90,7 @@ impl Gateway {
         counters: &Arc<Counters>,
         requests: &Sender<Request>,
     ) -> Result<Gateway, StartError> {
-        let Start { config, accepting, notices, reread, file, is_from_file } = start;
+        let Start { mut config, accepting, notices, reread, file, is_from_file } = start;
         panics::keep_quiet();
         let shown = is_from_file.then(|| file.display().to_string());
         supervisor::listen_to_operator(requests, file)
@@ -114,7 +116,8 @@ impl Gateway {
             tell_skipped(&prepared, events);
             listeners.commit(prepared)
         };
-        let admin_listener = config.admin_listen.map(bind_admin).transpose()?;
+        let admin_listener = config.admin_listen.map(admin::bind).transpose()?;
+        let recalled = feeding::recall(&mut config, None);
         let sessions_max = hands::told_limits(&config, events);
         let resolver = Resolver::of_system();
         let mut roster = Roster::new();
@@ -152,7 +155,13 @@ impl Gateway {
             inside: Arc::new(shell),
             reload: Some(Arc::new(AskSupervisor::new(requests.clone()))),
         };
-        let admin = admin_listener.map(|bound| start_admin(bound, &panel)).transpose()?;
+        let admin = admin_listener.map(|bound| admin::start(bound, &panel)).transpose()?;
+        let feeding = Feeding::new(
+            requests.clone(),
+            events.clone(),
+            Arc::clone(counters),
+            Arc::clone(&gauges),
+        );
         let mut gateway = Gateway {
             config,
             events: events.clone(),
@@ -171,12 +180,14 @@ impl Gateway {
             resumable,
             workers,
             acceptor,
+            feeding,
         };
         gateway.hand_out(changed, Vec::new());
         // Before the print: whoever waits for it may connect at once.
         events.send(Event::new(Reason::Started, wall()).detail(format!("{count} workers")));
+        gateway.feeding.take_up(&gateway.config, recalled);
         let admin = gateway.admin.as_ref().map(|(_, address)| *address);
-        announce(&gateway.listeners.addresses(), admin);
+        start::announce(&gateway.listeners.addresses(), admin);
         Ok(gateway)
     }
 
@@ -184,7 +195,7 @@ impl Gateway {
     pub(super) fn reload(&mut self, by: &str) -> Result<String, Vec<String>> {
         let outcome = self.prepare_reload();
         match outcome {
-            Ok((config, prepared, admin)) => {
+            Ok(Ready { config, recalled, prepared, admin }) => {
                 let changes = changes::between(&self.config, &config);
                 if changes.is_empty() {
                     self.show_generation();
@@ -200,14 +211,8 @@ impl Gateway {
                 self.by = by.to_owned();
                 tell_skipped(&prepared, &self.events);
                 let changed = self.listeners.commit(prepared);
-                let count = self.workers.len();
-                let now = supervisor::clock();
-                let relay = self.roster.rules(&self.config.relay_proxy, now);
-                self.gauges.show_relay_proxies(self.roster.proxies());
-                let resumable = &self.resumable;
-                let rules = rules_of(&self.config, &self.listeners, count, relay, resumable);
-                let rules = Arc::new(rules);
-                self.hand_out(changed, vec![rules]);
+                self.renew_rules(changed);
+                self.feeding.take_up(&self.config, recalled);
                 if let Some(changed) = admin {
                     self.move_admin(changed);
                 }
@@ -219,6 +224,13 @@ impl Gateway {
                 Ok(told)
             }
             Err(problems) => Err(self.refuse_reload(by, problems)),
+        }
+    }
+
+    /// Takes news of the feed of this number; other hosts take effect as a reload's do.
+    pub(super) fn take_news(&mut self, number: u64, news: News) {
+        if self.feeding.take(number, news, &mut self.config) {
+            self.renew_rules(Changed::default());
         }
     }
 
@@ -263,7 +275,7 @@ impl Gateway {
     }
 
     /// All that can fail of a reload.
-    fn prepare_reload(&mut self) -> Result<(Config, Prepared, Option<NewAdmin>), Vec<Fault>> {
+    fn prepare_reload(&mut self) -> Result<Ready, Vec<Fault>> {
         let mut config = (self.reread)()?;
         if self.inherits {
             // Inherited sockets are what there is, whatever the file says.
@@ -279,10 +291,11 @@ impl Gateway {
             same if same == self.config.admin_listen => None,
             None => Some(None),
             Some(wanted) => {
-                Some(Some(bind_admin(wanted).map_err(|error| vec![Fault::of(&error)])?))
+                Some(Some(admin::bind(wanted).map_err(|error| vec![Fault::of(&error)])?))
             }
         };
-        Ok((config, prepared, admin))
+        let recalled = feeding::recall(&mut config, Some(&self.config));
+        Ok(Ready { config, recalled, prepared, admin })
     }
 
     fn refuse_reload(&self, by: &str, faults: Vec<Fault>) -> Vec<String> {
@@ -297,7 +310,7 @@ impl Gateway {
 
     /// The new admin listener answers before the old one goes.
     fn move_admin(&mut self, to: NewAdmin) {
-        let started = to.map(|bound| start_admin(bound, &self.panel)).transpose();
+        let started = to.map(|bound| admin::start(bound, &self.panel)).transpose();
         match started {
             Ok(admin) => {
                 if let Some((_, address)) = &admin {
@@ -322,6 +335,15 @@ impl Gateway {
             listeners: self.listeners.addresses(),
             limits: self.config.limits,
         });
+    }
+
+    /// Gives out the rules of the configuration in force, with what changed of the listeners.
+    fn renew_rules(&mut self, changed: Changed) {
+        let relay = self.roster.rules(&self.config.relay_proxy, supervisor::clock());
+        self.gauges.show_relay_proxies(self.roster.proxies());
+        let (count, resumable) = (self.workers.len(), &self.resumable);
+        let rules = rules_of(&self.config, &self.listeners, count, relay, resumable);
+        self.hand_out(changed, vec![Arc::new(rules)]);
     }
 
     /// Gives new listeners and rules to whom they are for. The new is there before the old goes.
@@ -357,41 +379,17 @@ impl Gateway {
     }
 }
 
+/// Another configuration, and all for it that could have failed.
+struct Ready {
+    config: Config,
+    recalled: Option<Recalled>,
+    prepared: Prepared,
+    admin: Option<NewAdmin>,
+}
+
 fn tell_skipped(prepared: &Prepared, events: &Events) {
     for (address, error) in &prepared.skipped {
         let event = Event::new(Reason::ListenSkipped, wall()).address(*address);
         events.send(event.detail(error.to_string()));
     }
-}
-
-/// A bound admin listener, or none.
-type NewAdmin = Option<(TcpListener, SocketAddr)>;
-
-fn bind_admin(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let cannot = |error| StartError::Admin(wanted, error);
-    let listener = sockets::bind(wanted, false, None).map_err(cannot)?;
-    let address = listener.local_addr().map_err(cannot)?;
-    Ok((listener, address))
-}
-
-fn start_admin(
-    (listener, address): (TcpListener, SocketAddr),
-    panel: &Panel,
-) -> Result<(Admin, SocketAddr), StartError> {
-    let admin = admin::start(listener, panel.clone())
-        .map_err(|error| StartError::System("admin listener", error))?;
-    Ok((admin, address))
-}
-
-/// Comes after the event that all is up: a client that reads this is later in the events, too.
-fn announce(addresses: &[SocketAddr], admin: Option<SocketAddr>) {
-    let mut out = io::stdout().lock();
-    for address in addresses {
-        // Whoever started us without a standard output does not read it either.
-        let _ = writeln!(out, "listening on {address}");
-    }
-    if let Some(address) = admin {
-        let _ = writeln!(out, "admin on {address}");
-    }
-    let _ = out.flush();
 }

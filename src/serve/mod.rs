@@ -1,10 +1,12 @@
 //! The shell: wires logic to mechanisms, and knows no protocol.
 
 pub mod acceptor;
+mod admin;
 mod asking;
 mod change;
 mod dialling;
 mod farewell;
+mod feeding;
 pub mod gateway;
 mod hands;
 mod inside;

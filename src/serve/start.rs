@@ -1,7 +1,7 @@
 //! What a gateway is started with, and why it may not start.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -121,4 +121,17 @@ pub(super) fn check_addresses(config: &Config, listening: &[SocketAddr]) -> Resu
         }
     }
     Ok(())
+}
+
+/// Prints where the gateway is. Comes after the event that all is up: a client that reads this is later in the events, too.
+pub(super) fn announce(addresses: &[SocketAddr], admin: Option<SocketAddr>) {
+    let mut out = io::stdout().lock();
+    for address in addresses {
+        // Whoever started us without a standard output does not read it either.
+        let _ = writeln!(out, "listening on {address}");
+    }
+    if let Some(address) = admin {
+        let _ = writeln!(out, "admin on {address}");
+    }
+    let _ = out.flush();
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::change;
 use super::gateway::Gateway;
+use crate::feed::follow::News;
 use crate::observe::liveness::Liveness;
 use crate::observe::outlets::Outlet;
 use crate::sys::{self, Signal, Signals, Standing};
@@ -30,6 +31,8 @@ pub enum Request {
     Reload(&'static str, Sender<Result<String, Vec<String>>>),
     /// Read the configuration again; nobody waits for the outcome.
     Reread(Arc<Wish>),
+    /// The feed of this number has news.
+    Feed(u64, News),
 }
 
 /// A wish for a new reading of the configuration. Signals come faster than files are read: until the
@@ -108,6 +111,7 @@ pub(super) fn run(mut gateway: Gateway, inbox: &Receiver<Request>, outlet: Outle
                 // What came of it is told by events.
                 let _ = reload(&mut gateway, by);
             }
+            Ok(Request::Feed(number, news)) => gateway.take_news(number, news),
             Err(RecvTimeoutError::Timeout) => {}
         }
         let now = clock();
@@ -146,7 +150,7 @@ fn drain(gateway: &mut Gateway, inbox: &Receiver<Request>) {
             Ok(Request::Reload(_, answer)) => {
                 let _ = answer.send(Err(vec!["the gateway is about to stop".to_owned()]));
             }
-            Ok(Request::Reread(_)) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Request::Reread(_) | Request::Feed(..)) | Err(RecvTimeoutError::Timeout) => {}
         }
         let waited = clock().saturating_duration_since(since);
         let is_quiet = gateway.counters.tunnels() == 0 && waited >= notice;

@@ -111,7 +111,7 @@ pub(super) struct List {
     canonical: fn(&str) -> Result<String, String>,
     /// Which of these entries covers another one, if it can be told.
     covering: fn(&str, &[Entry]) -> Option<String>,
-    /// What follows from the section `[azure]`.
+    /// What follows from the section `[azure]`, or is of the feed.
     pub(super) follows: fn(&Config) -> Vec<Entry>,
     /// What it means that there is no entry at all.
     when_empty: &'static str,
@@ -190,7 +190,12 @@ fn list(file: Option<&Path>, list: &List, effective: bool) -> ExitCode {
 fn when_none_is_listed(list: &List, following: &[Entry]) -> String {
     match following.len() {
         0 => list.when_empty.to_owned(),
-        count => format!("From the section azure follow {count}: `list --effective` shows them."),
+        count => {
+            let is_fed = following.iter().any(|entry| entry.origin.starts_with("allow.feed"));
+            let sections =
+                if is_fed { "the sections azure and allow.feed" } else { "the section azure" };
+            format!("From {sections} follow {count}: `list --effective` shows them.")
+        }
     }
 }
 

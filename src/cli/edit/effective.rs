@@ -1,4 +1,4 @@
-//! What follows from the section `[azure]`, as entries of the two lists: hosts and subjects, each with its
+//! What follows from the section `[azure]`, and what the feed brings, as entries of the two lists: hosts and subjects, each with its
 //! origin and what there is to know of it.
 
 use std::path::Path;
@@ -8,14 +8,21 @@ use crate::config::edit::text::Text;
 use crate::config::load;
 use crate::config::schema::Config;
 use crate::config::workspaces;
+use crate::logic::hosts::HostPattern;
 
+use super::super::kept_feed;
 use super::allowed::{Entry, List, canonical_subject};
 
 /// Entries that follow from the configuration `text`, which `file` holds; none where it is wrong, which is
 /// told when it is judged.
 pub(super) fn entries(text: &Text, list: &List, file: &Path) -> Vec<Entry> {
     let config = load::parse_aside(text.as_str().as_bytes(), file);
-    config.map(|config| (list.follows)(&config)).unwrap_or_default()
+    config
+        .map(|mut config| {
+            kept_feed::recall(&mut config);
+            (list.follows)(&config)
+        })
+        .unwrap_or_default()
 }
 
 pub(super) fn hosts(config: &Config) -> Vec<Entry> {
@@ -30,7 +37,14 @@ pub(super) fn hosts(config: &Config) -> Vec<Entry> {
             notes: warning.chain(uncertain).collect(),
         }
     };
-    config.derived_hosts.iter().map(entry).collect()
+    let of_feed = |pattern: &HostPattern| Entry {
+        text: pattern.to_string(),
+        canonical: pattern.to_string(),
+        origin: kept_feed::origin(config).unwrap_or_default(),
+        notes: Vec::new(),
+    };
+    let fed = config.feed_hosts.iter().map(of_feed);
+    config.derived_hosts.iter().map(entry).chain(fed).collect()
 }
 
 pub(super) fn subjects(config: &Config) -> Vec<Entry> {

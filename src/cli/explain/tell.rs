@@ -13,6 +13,7 @@ use crate::proto::target::Target;
 
 use super::super::edit::outcome::{Failure, place};
 use super::super::inspect;
+use super::super::kept_feed;
 use super::dial::{self, Stopwatch};
 use super::handshake;
 use super::relay;
@@ -49,7 +50,7 @@ pub(in super::super) fn run(file: Option<&Path>, flags: &ExplainFlags) -> ExitCo
             load::text(&place).map_err(problems)?,
         ))
     });
-    let (target, loaded, text) = match prepared {
+    let (target, mut loaded, text) = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => return failure.tell(),
     };
@@ -57,6 +58,7 @@ pub(in super::super) fn run(file: Option<&Path>, flags: &ExplainFlags) -> ExitCo
         true => format!("by {}", place.file.display()),
         false => format!("by the defaults, as there is no {}", place.file.display()),
     };
+    kept_feed::recall(&mut loaded.config);
     let mut lines = Lines::default();
     lines.add("CONNECT", &format!("{target}, {file}"));
     let listed = Listed { text: &text, file: &place.file };

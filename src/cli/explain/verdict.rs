@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::super::kept_feed;
 use crate::config::edit::text::Text;
 use crate::config::schema::Config;
 use crate::logic::addresses::{Addresses, canonical, reaches};
@@ -84,9 +85,14 @@ pub(super) fn judge_host(
         }),
         HostVerdict::HostNotAllowed => {
             let near = nearest(target, config).map(|near| format!("; did you mean {near}?"));
-            let lists = match config.derived_hosts.is_empty() {
-                true => "allow.hosts",
-                false => "allow.hosts and none that follows from azure",
+            let lists = match (config.derived_hosts.is_empty(), &config.feed) {
+                (true, None) => "allow.hosts",
+                (false, None) => "allow.hosts and none that follows from azure",
+                (true, Some(_)) => "allow.hosts and none that was kept of allow.feed",
+                (false, Some(_)) => {
+                    "allow.hosts, none that follows from azure, and none that was kept of \
+                     allow.feed"
+                }
             };
             Err(Refused {
                 reason: Reason::HostNotAllowed,
@@ -97,12 +103,14 @@ pub(super) fn judge_host(
     }
 }
 
-/// Where a pattern stands, or else what it follows from.
+/// Where a pattern stands, or else what it follows from or is of.
 fn origin(pattern: &HostPattern, config: &Config, listed: &Listed<'_>) -> Option<String> {
     let derived = || config.derived_hosts.iter().find(|derived| derived.pattern == *pattern);
+    let fed = || config.feed_hosts.contains(pattern).then(|| kept_feed::origin(config));
     listed
         .origin("allow.hosts", pattern)
         .or_else(|| Some(format!("azure: {}", derived()?.origin())))
+        .or_else(|| fed().flatten())
 }
 
 /// Every address of the target, judged.

@@ -20,7 +20,7 @@ const LINKS_MAX: usize = 40;
 /// A file under lock. The lock is the system's (flock(2)) and ends with the process that holds it, in
 /// whatever way that ends; the file `NAME.lock` itself stays, as taking it away would let two in.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     file: PathBuf,
     /// What the file held when it was locked; `None` where there was none.
     before: Option<Vec<u8>>,
@@ -41,7 +41,7 @@ impl Held {
     ///
     /// # Errors
     /// It cannot be read and written, nor its folder; or another command does not let go of it.
-    pub(super) fn take(file: &Path) -> Result<Held, HoldError> {
+    pub(crate) fn take(file: &Path) -> Result<Held, HoldError> {
         let file = followed(file);
         // Whoever may not write the file may not replace it either, even if the folder would let him.
         match OpenOptions::new().read(true).write(true).open(&file) {
@@ -60,7 +60,7 @@ impl Held {
     }
 
     /// What it holds; `None` where there is none yet.
-    pub(super) fn before(&self) -> Option<&[u8]> {
+    pub(crate) fn before(&self) -> Option<&[u8]> {
         self.before.as_deref()
     }
 
@@ -70,7 +70,7 @@ impl Held {
     ///
     /// # Errors
     /// The file stays as it was.
-    pub(super) fn replace(&self, bytes: &[u8]) -> Result<(), HoldError> {
+    pub(crate) fn replace(&self, bytes: &[u8]) -> Result<(), HoldError> {
         let old = match &self.before {
             Some(_) => Some(File::open(&self.file).map_err(told(&self.file, "cannot be read"))?),
             None => None,

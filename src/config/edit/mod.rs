@@ -3,7 +3,7 @@
 
 mod array;
 pub mod change;
-mod held;
+pub(crate) mod held;
 mod secret;
 pub mod text;
 mod way;

@@ -1,0 +1,266 @@
+//! The downloaded list of allowed hosts, on the real program: what it admits and takes away, what is bad
+//! and changes nothing, and what is left of it when the server, or the gateway, is gone.
+//!
+//! A host counts as admitted where its CONNECT gets any other answer than 403: nobody listens on the port
+//! 443 that a feed opens.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod server;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use server::{FeedServer, Gives, RelayProxy, of_length, status};
+use support::admin::Admin;
+use support::deadline::{PATIENCE, until};
+use support::events::Event;
+use support::folder::Folder;
+use support::gateway::{Gateway, PROGRAM, SPLICE, Setup, command};
+use support::reply::Reply;
+
+const ONE: &str = "127.0.0.77";
+const TWO: &str = "127.0.0.78";
+
+/// The folder of a feed: the authority to trust, and the list that is kept.
+struct Place(Folder);
+
+impl Place {
+    fn of(server: &FeedServer) -> Place {
+        let folder = Folder::new();
+        folder.write("ca.pem", &server.authority);
+        Place(folder)
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.0.path().join("feed")
+    }
+
+    fn setup(&self, url: &str) -> Setup {
+        Setup::new(SPLICE)
+            .set("allow.feed.url", format!("{url:?}"))
+            .set("allow.feed.refresh_s", 1)
+            .set("allow.feed.ca_file", format!("{:?}", self.0.path().join("ca.pem")))
+            .set("allow.feed.cache_file", format!("{:?}", self.kept()))
+    }
+}
+
+fn list(hosts: &[&str]) -> Gives {
+    Gives::List(format!("# hosts\n{}\n", hosts.join("\n")))
+}
+
+fn admits(gateway: &Gateway, host: &str) -> bool {
+    Reply::read(&mut gateway.ask(&format!("{host}:443"))).status != 403
+}
+
+/// The first event of this reason whose message has these words.
+fn told(gateway: &Gateway, reason: &str, words: &str) -> Event {
+    gateway.events().wait(&format!("{reason}: {words}"), |event| {
+        event.reason() == reason && event.text("message").contains(words)
+    })
+}
+
+/// Whether a tunnel opens, where a relay proxy answers for every target.
+fn admits_tunnel(gateway: &Gateway, host: &str) -> bool {
+    let head = gateway.ask(&format!("{host}:443")).read_head();
+    head.starts_with("HTTP/1.1 200 ")
+}
+
+fn says(gateway: &Gateway, words: &[&str]) -> String {
+    let mut command = Command::new(PROGRAM);
+    let ran = command.args(words).arg("--config").arg(gateway.file()).output().unwrap();
+    String::from_utf8(ran.stdout).unwrap()
+}
+
+#[test]
+fn a_good_list_admits_and_a_bad_one_changes_nothing() {
+    let server = FeedServer::start(list(&[ONE]));
+    let place = Place::of(&server);
+    let gateway = place.setup(&server.url()).admin().start();
+    let admin = Admin::of(&gateway);
+    let event = told(&gateway, "feed_updated", "1 hosts (+127.0.0.77)");
+    assert_eq!((event.id(), event.text("level")), (100, "info"));
+    assert!(admits(&gateway, ONE) && !admits(&gateway, TWO));
+    until("a question whether there is another list", PATIENCE, || {
+        let asked = server.asked.lock();
+        asked.iter().any(|head| head.to_lowercase().contains("if-none-match: ")).then_some(())
+    });
+    server.give(list(&[TWO, "bad host"]));
+    let event = told(&gateway, "feed_failed", "line 3, \"bad host\": ");
+    assert_eq!((event.id(), event.text("level")), (403, "error"));
+    assert!(admits(&gateway, ONE) && !admits(&gateway, TWO));
+    let metrics = admin.metrics();
+    assert_eq!(metrics["sluice_feed_hosts"], 1.0);
+    assert_eq!(metrics["sluice_feed_last_refresh_successful"], 0.0);
+    assert!(metrics["sluice_feed_age_seconds"] < 60.0 && metrics["sluice_errors_total"] >= 1.0);
+    let feed = &admin.status()["feed"];
+    assert_eq!((&feed["url"], &feed["hosts"]), (&server.url().into(), &1.into()));
+    assert!(feed["problem_why"].as_str().unwrap().contains("bad host"), "{feed}");
+    server.give(list(&[TWO]));
+    told(&gateway, "feed_updated", "can be had again");
+    told(&gateway, "feed_updated", "1 hosts (+127.0.0.78 -127.0.0.77)");
+    until("the new list", PATIENCE, || admits(&gateway, TWO).then_some(()));
+    assert!(!admits(&gateway, ONE));
+    until("the new list is kept", PATIENCE, || {
+        std::fs::read_to_string(place.kept()).is_ok_and(|text| text.contains(TWO)).then_some(())
+    });
+    let origin = format!("allow.feed: {}", server.url());
+    let effective = says(&gateway, &["allowed-host", "list", "--effective"]);
+    assert!(effective.contains(&format!("{TWO}  {origin}")), "{effective}");
+    let explained = says(&gateway, &["explain", TWO]);
+    assert!(explained.contains(&format!("allowed by {TWO} ({origin})")), "{explained}");
+    assert!(says(&gateway, &["check"]).contains("beside those of the feed https://localhost"));
+    assert_eq!(admin.status()["configuration"]["generation"], 1);
+    gateway.stop();
+}
+
+#[test]
+fn what_is_no_list_is_told_and_changes_nothing() {
+    let server = FeedServer::start(list(&[ONE]));
+    let place = Place::of(&server);
+    let gateway = place.setup(&server.url()).start();
+    told(&gateway, "feed_updated", "1 hosts");
+    let large = "# a comment\n".repeat(100_000);
+    for (gives, words) in [
+        (status("404 Not Found"), "direct: answers 404;"),
+        (status("302 Found\r\nLocation: https://localhost/"), "answers 302: redirects are not"),
+        (status("304 Not Modified"), "answers 304"),
+        (Gives::Raw(format!("HTTP/1.1 200 OK\r\n\r\n{TWO}\n")), "how long the list is"),
+        (of_length(large.len(), &large), "gives more than 1048576 bytes"),
+        (of_length(999, TWO), "direct: "),
+        (of_length(9, "<!DOCTYPE"), "line 1, \"<!DOCTYPE\": "),
+        (of_length(2, "#\n"), "no host is in it"),
+        (of_length(13, "127.0.0.78:80"), "port 80: a feed opens port 443 alone"),
+        (Gives::Raw("SSH-2.0-x\r\n\r\n".to_owned()), "direct: "),
+    ] {
+        let before = gateway.events().count(|event| event.reason() == "feed_failed");
+        // A tag would make 304 a good answer.
+        drop(std::fs::remove_file(place.kept()));
+        server.give(gives);
+        gateway.events().wait(words, |event| {
+            event.reason() == "feed_failed"
+                && event.text("message").contains(words)
+                && gateway.events().count(|event| event.reason() == "feed_failed") > before
+        });
+        assert!(admits(&gateway, ONE) && !admits(&gateway, TWO), "{words}");
+    }
+    gateway.stop();
+}
+
+#[test]
+fn a_start_without_the_server_has_the_last_good_list() {
+    let server = FeedServer::start(list(&[ONE]));
+    let place = Place::of(&server);
+    let url = server.url();
+    let gateway = place.setup(&url).start();
+    told(&gateway, "feed_updated", "1 hosts");
+    until("the list is kept", PATIENCE, || place.kept().exists().then_some(()));
+    gateway.stop();
+    drop(server);
+    let gateway = place.setup(&url).start();
+    assert!(admits(&gateway, ONE), "before anybody has been asked");
+    told(&gateway, "feed_failed", "the 1 hosts that it had stay");
+    assert!(admits(&gateway, ONE));
+    gateway.stop();
+    // The list of another feed is nobody's.
+    let gateway = place.setup("https://localhost:1/other").start();
+    assert!(!admits(&gateway, ONE));
+    gateway.stop();
+    let whole = std::fs::read(place.kept()).unwrap();
+    std::fs::write(place.kept(), &whole[..whole.len() - 3]).unwrap();
+    let gateway = place.setup(&url).start();
+    let event = told(&gateway, "feed_cache_failed", "is damaged: it is not as long as it says");
+    assert_eq!((event.id(), event.text("level")), (400, "error"));
+    assert!(!admits(&gateway, ONE));
+    gateway.stop();
+}
+
+#[test]
+fn only_a_server_that_is_trusted_is_believed_and_the_environment_leads_nowhere() {
+    let (server, other) = (FeedServer::start(list(&[ONE])), FeedServer::start(list(&[TWO])));
+    let place = Place::of(&other);
+    let gateway = place.setup(&server.url()).start();
+    told(&gateway, "feed_failed", "certificate");
+    assert!(!admits(&gateway, ONE));
+    gateway.stop();
+    let folder = Folder::new();
+    let file = folder.write("sluice.toml", &place.setup(&other.url()).text());
+    let mut command = command(None);
+    for name in ["ALL_PROXY", "HTTPS_PROXY", "https_proxy"] {
+        command.env(name, "http://127.0.0.1:1");
+    }
+    command.args(["run", "--config"]).arg(&file);
+    let gateway = Gateway::started_by(command, file, folder);
+    told(&gateway, "feed_updated", "1 hosts (+127.0.0.78)");
+    gateway.stop();
+}
+
+#[test]
+fn through_the_relay_proxy_with_its_credentials_and_open_tunnels_are_cut() {
+    let server = FeedServer::start(list(&["a.test", "b.test"]));
+    // "user1:open sesame"
+    let proxy = RelayProxy::start("Basic dXNlcjE6b3BlbiBzZXNhbWU=");
+    let place = Place::of(&server);
+    place.0.write("password", "open sesame\n");
+    let password = place.0.path().join("password");
+    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .unwrap();
+    let setup = |url: &str| {
+        place
+            .setup(url)
+            .set("relay_proxy.addresses", format!("[\"http://127.0.0.1:1\", {:?}]", proxy.url()))
+            .set("relay_proxy.username", "\"user1\"")
+            .set("relay_proxy.password_file", format!("{password:?}"))
+            .set("allow.cut_open", true)
+    };
+    let gateway = setup(&server.url()).start();
+    told(&gateway, "feed_updated", "2 hosts (+a.test +b.test)");
+    let asked = format!("CONNECT localhost:{} ", server.url().split([':', '/']).nth(4).unwrap());
+    assert!(proxy.asked.lock().iter().any(|head| head.starts_with(&asked)), "{asked}");
+    until("the tunnel", PATIENCE, || admits_tunnel(&gateway, "a.test").then_some(()));
+    let mut cut = gateway.open("a.test:443");
+    server.give(list(&["b.test"]));
+    told(&gateway, "feed_updated", "1 hosts (-a.test)");
+    cut.expect_reset();
+    assert!(!admits_tunnel(&gateway, "a.test") && admits_tunnel(&gateway, "b.test"));
+    // Another feed, and then none.
+    let other = FeedServer::start(list(&["c.test"]));
+    place.0.write("ca.pem", &other.authority);
+    gateway.rewrite(&setup(&other.url()).text());
+    gateway.signal(rustix::process::Signal::HUP);
+    told(&gateway, "reloaded", "allow.feed, allow.hosts (-b.test)");
+    told(&gateway, "feed_updated", "1 hosts (+c.test)");
+    let none = Setup::new(SPLICE).set("limits.idle_ms", 1_000_000).text();
+    gateway.rewrite(&none);
+    gateway.signal(rustix::process::Signal::HUP);
+    told(&gateway, "reloaded", "-c.test");
+    assert!(!admits(&gateway, "c.test"));
+    gateway.stop();
+}
+
+#[test]
+fn a_kill_leaves_the_old_list_or_the_new_one() {
+    let of = |from: u32| -> Gives {
+        Gives::List((from..from + 15_000).map(|n| format!("host{n}.test\n")).collect())
+    };
+    let server = FeedServer::start(of(0));
+    let place = Place::of(&server);
+    for round in 0..6u32 {
+        server.give(of(round * 100_000));
+        let asked = server.asked.lock().len();
+        let gateway = place.setup(&server.url()).start();
+        until("a download", PATIENCE, || (server.asked.lock().len() > asked).then_some(()));
+        std::thread::sleep(Duration::from_millis(u64::from(round) * 12));
+        // Killed, not stopped.
+        drop(gateway);
+        let Ok(text) = std::fs::read_to_string(place.kept()) else { continue };
+        let (_, rest) = text.split_once("# bytes: ").unwrap();
+        let (bytes, list) = rest.split_once('\n').unwrap();
+        assert_eq!(bytes.parse(), Ok(list.len()));
+        assert_eq!(list.lines().count(), 15_000);
+    }
+}

@@ -280,7 +280,7 @@ fn feed_text(feed: &FeedStatus) -> String {
     };
     let why = problem_why.as_deref().unwrap_or_default();
     let wrong = problem.as_ref().map(|at| format!("\nwrong since {at}: {why}"));
-    format!("{url}, {hosts} hosts, {age}{}", wrong.unwrap_or_default())
+    format!("{url}, hosts: {hosts}, {age}{}", wrong.unwrap_or_default())
 }
 
 fn worker_text(worker: &WorkerStatus) -> String {

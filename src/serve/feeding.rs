@@ -107,14 +107,11 @@ impl Feeding {
         let url = settings.url.to_string();
         match news {
             News::List(hosts) => return self.take_list(&url, hosts, config),
-            News::Same => self.show_good(&url, config.feed_hosts.len()),
+            News::Same => self.take_same(&url, config.feed_hosts.len()),
             News::Failed(why) => {
                 self.gauges.note_feed_problem(wall(), &why);
-                let kept = config.feed_hosts.len();
-                self.tell(
-                    Reason::FeedFailed,
-                    &format!("{url}: {why}; the {kept} hosts that it had stay"),
-                );
+                let kept = counted(config.feed_hosts.len());
+                self.tell(Reason::FeedFailed, &format!("{url}: {why}; what it had stays ({kept})"));
             }
             News::NotKept(why) => {
                 self.gauges.note_feed_problem(wall(), &why);
@@ -124,27 +121,31 @@ impl Feeding {
         false
     }
 
-    fn take_list(&mut self, url: &str, hosts: Vec<HostPattern>, config: &mut Config) -> bool {
-        self.show_good(url, hosts.len());
+    fn take_list(&self, url: &str, hosts: Vec<HostPattern>, config: &mut Config) -> bool {
         let differs = changes::hosts(config.feed_hosts.iter(), hosts.iter());
-        let Some(differs) = differs else { return false };
-        self.tell(Reason::FeedUpdated, &format!("{url}: {} hosts ({differs})", hosts.len()));
+        let Some(differs) = differs else {
+            self.take_same(url, hosts.len());
+            return false;
+        };
+        self.show_good(url, hosts.len());
+        self.tell(Reason::FeedUpdated, &format!("{url}: {} ({differs})", counted(hosts.len())));
         config.take_feed(hosts);
         true
     }
 
     /// After a failure it is worth a line that all is well again.
-    fn show_good(&self, url: &str, hosts: usize) {
+    fn take_same(&self, url: &str, hosts: usize) {
         let had_problem = self.gauges.feed().is_some_and(|gauge| gauge.problem.is_some());
-        self.gauges.show_feed(Some(FeedGauge::new(
-            url.to_owned(),
-            hosts,
-            Some(Duration::ZERO),
-            clock(),
-        )));
+        self.show_good(url, hosts);
         if had_problem {
-            self.tell(Reason::FeedUpdated, &format!("{url} can be had again: {hosts} hosts"));
+            let hosts = counted(hosts);
+            self.tell(Reason::FeedUpdated, &format!("{url} can be had again: {hosts}, the same"));
         }
+    }
+
+    fn show_good(&self, url: &str, hosts: usize) {
+        let gauge = FeedGauge::new(url.to_owned(), hosts, Some(Duration::ZERO), clock());
+        self.gauges.show_feed(Some(gauge));
     }
 
     fn start(&mut self, settings: FeedSettings, relay: RelayProxySettings) -> Option<Followed> {
@@ -164,4 +165,8 @@ impl Feeding {
         self.counters.count(reason);
         self.events.send(Event::new(reason, wall()).detail(detail));
     }
+}
+
+fn counted(hosts: usize) -> String {
+    format!("{hosts} host{}", if hosts == 1 { "" } else { "s" })
 }

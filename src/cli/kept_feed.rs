@@ -3,16 +3,18 @@
 
 use crate::config::schema::Config;
 use crate::feed::cache;
+use crate::logic::hosts::HostPattern;
 
-/// Brings the list that was kept into `config`. What is wrong with it is told on stderr: the gateway goes
-/// on without it, and so does a command.
-pub(super) fn recall(config: &mut Config) {
-    let Some(settings) = &config.feed else { return };
+/// The hosts that were kept of the feed of `config`. Where there are none is told on stderr: the gateway
+/// goes on without them, and so does a command.
+pub(super) fn hosts(config: &Config) -> Vec<HostPattern> {
+    let Some(settings) = &config.feed else { return Vec::new() };
     match cache::recall(settings) {
-        Ok(Some(kept)) => config.take_feed(kept.hosts),
+        Ok(Some(kept)) => return kept.hosts,
         Ok(None) => eprintln!("No list of {} has been kept yet.", settings.url),
         Err(why) => eprintln!("{why}"),
     }
+    Vec::new()
 }
 
 /// As which it is named beside its hosts.

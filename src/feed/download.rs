@@ -170,7 +170,7 @@ fn read(mut answer: Response<Body>, has_tag: bool) -> Result<Answer, Failure> {
     if status == StatusCode::NOT_MODIFIED && has_tag {
         return Ok(Answer::Same);
     }
-    if status.is_redirection() {
+    if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
         let why = format!("answers {}: redirects are not followed", status.as_u16());
         return Err(Failure::Answer(format!("{why}; name the list's own address")));
     }

@@ -25,6 +25,8 @@ pub(super) struct Feeding {
     counters: Arc<Counters>,
     gauges: Arc<Gauges>,
     followed: Option<Followed>,
+    /// It could not be had when it was last asked for.
+    is_failing: bool,
     /// One more with each that is followed: news of one that is not any more are nobody's.
     number: u64,
 }
@@ -72,7 +74,7 @@ impl Feeding {
         counters: Arc<Counters>,
         gauges: Arc<Gauges>,
     ) -> Feeding {
-        Feeding { requests, events, counters, gauges, followed: None, number: 0 }
+        Feeding { requests, events, counters, gauges, followed: None, is_failing: false, number: 0 }
     }
 
     /// Follows the feed of `config` from now on, and no other.
@@ -109,6 +111,7 @@ impl Feeding {
             News::List(hosts) => return self.take_list(&url, hosts, config),
             News::Same => self.take_same(&url, config.feed_hosts.len()),
             News::Failed(why) => {
+                self.is_failing = true;
                 self.gauges.note_feed_problem(wall(), &why);
                 let kept = counted(config.feed_hosts.len());
                 self.tell(Reason::FeedFailed, &format!("{url}: {why}; what it had stays ({kept})"));
@@ -121,7 +124,7 @@ impl Feeding {
         false
     }
 
-    fn take_list(&self, url: &str, hosts: Vec<HostPattern>, config: &mut Config) -> bool {
+    fn take_list(&mut self, url: &str, hosts: Vec<HostPattern>, config: &mut Config) -> bool {
         let differs = changes::hosts(config.feed_hosts.iter(), hosts.iter());
         let Some(differs) = differs else {
             self.take_same(url, hosts.len());
@@ -134,16 +137,17 @@ impl Feeding {
     }
 
     /// After a failure it is worth a line that all is well again.
-    fn take_same(&self, url: &str, hosts: usize) {
-        let had_problem = self.gauges.feed().is_some_and(|gauge| gauge.problem.is_some());
+    fn take_same(&mut self, url: &str, hosts: usize) {
+        let has_failed = self.is_failing;
         self.show_good(url, hosts);
-        if had_problem {
+        if has_failed {
             let hosts = counted(hosts);
             self.tell(Reason::FeedUpdated, &format!("{url} can be had again: {hosts}, the same"));
         }
     }
 
-    fn show_good(&self, url: &str, hosts: usize) {
+    fn show_good(&mut self, url: &str, hosts: usize) {
+        self.is_failing = false;
         let gauge = FeedGauge::new(url.to_owned(), hosts, Some(Duration::ZERO), clock());
         self.gauges.show_feed(Some(gauge));
     }

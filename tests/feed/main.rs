@@ -132,7 +132,7 @@ fn what_is_no_list_is_told_and_changes_nothing() {
     for (gives, words) in [
         (status("404 Not Found"), "direct: answers 404;"),
         (status("302 Found\r\nLocation: https://localhost/"), "answers 302: redirects are not"),
-        (status("304 Not Modified"), "answers 304"),
+        (status("304 Not Modified"), "answers 304;"),
         (Gives::Raw(format!("HTTP/1.1 200 OK\r\n\r\n{TWO}\n")), "how long the list is"),
         (of_length(large.len(), &large), "gives more than 1048576 bytes"),
         (of_length(999, TWO), "direct: "),

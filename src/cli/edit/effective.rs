@@ -1,5 +1,5 @@
-//! What follows from the section `[azure]`, and what the feed brings, as entries of the two lists: hosts and subjects, each with its
-//! origin and what there is to know of it.
+//! What follows from the section `[azure]`, and what the feed brings, as entries of the two lists: hosts and
+//! subjects, each with its origin and what there is to know of it.
 
 use std::path::Path;
 
@@ -17,12 +17,7 @@ use super::allowed::{Entry, List, canonical_subject};
 /// told when it is judged.
 pub(super) fn entries(text: &Text, list: &List, file: &Path) -> Vec<Entry> {
     let config = load::parse_aside(text.as_str().as_bytes(), file);
-    config
-        .map(|mut config| {
-            kept_feed::recall(&mut config);
-            (list.follows)(&config)
-        })
-        .unwrap_or_default()
+    config.map(|config| (list.follows)(&config)).unwrap_or_default()
 }
 
 pub(super) fn hosts(config: &Config) -> Vec<Entry> {
@@ -43,8 +38,8 @@ pub(super) fn hosts(config: &Config) -> Vec<Entry> {
         origin: kept_feed::origin(config).unwrap_or_default(),
         notes: Vec::new(),
     };
-    let fed = config.feed_hosts.iter().map(of_feed);
-    config.derived_hosts.iter().map(entry).chain(fed).collect()
+    let kept = kept_feed::hosts(config);
+    config.derived_hosts.iter().map(entry).chain(kept.iter().map(of_feed)).collect()
 }
 
 pub(super) fn subjects(config: &Config) -> Vec<Entry> {

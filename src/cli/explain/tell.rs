@@ -58,7 +58,7 @@ pub(in super::super) fn run(file: Option<&Path>, flags: &ExplainFlags) -> ExitCo
         true => format!("by {}", place.file.display()),
         false => format!("by the defaults, as there is no {}", place.file.display()),
     };
-    kept_feed::recall(&mut loaded.config);
+    loaded.config.take_feed(kept_feed::hosts(&loaded.config));
     let mut lines = Lines::default();
     lines.add("CONNECT", &format!("{target}, {file}"));
     let listed = Listed { text: &text, file: &place.file };

@@ -23,8 +23,8 @@ const BEGINNING: &[u8] = b"HTTP/1.";
 pub struct Answer {
     /// 200 to 599.
     pub status: u16,
-    /// The reason phrase, cut at 120 characters: raw text of the network, to be escaped where it is
-    /// shown. Empty where the relay proxy sent none, or one outside ASCII.
+    /// The reason phrase, cut at 120 characters: raw text of the network, control characters and all,
+    /// to be escaped where it is shown. What is not UTF-8 in it is replaced.
     pub phrase: Box<str>,
 }
 
@@ -138,25 +138,46 @@ fn begins_as_an_answer(head: &[u8]) -> bool {
     head[..len] == BEGINNING[..len]
 }
 
-/// Lenient about what only the headers say, which decide nothing here.
+/// Lenient about what decides nothing here: the headers, and what the reason phrase is made of.
 fn judge(head: &[u8]) -> Result<Answer, BadAnswer> {
+    let line_end = head.iter().position(|&byte| byte == b'\n').map_or(head.len(), |at| at + 1);
+    let (line, headers) = head.split_at(line_end);
+    let answer = status_line(line)?;
+    // The phrase is known; without it, none can hide the headers from their parser.
+    let plain = [b"HTTP/1.1 200\r\n", headers].concat();
     let mut headers = [httparse::EMPTY_HEADER; REPLY_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let parsed = httparse::ParserConfig::default()
         .allow_spaces_after_header_name_in_responses(true)
         .allow_obsolete_multiline_headers_in_responses(true)
-        .parse_response(&mut response, head);
+        .parse_response(&mut response, &plain);
     match parsed {
-        Ok(httparse::Status::Complete(end)) if end == head.len() => {}
-        Ok(_) => return Err(BadAnswer::Headers),
-        Err(httparse::Error::Version) => return Err(BadAnswer::NotHttp),
-        Err(httparse::Error::Status) => return Err(BadAnswer::Status),
-        Err(httparse::Error::TooManyHeaders) => return Err(BadAnswer::TooManyHeaders),
-        Err(_) => return Err(BadAnswer::Headers),
+        Ok(httparse::Status::Complete(end)) if end == plain.len() => Ok(answer),
+        Err(httparse::Error::TooManyHeaders) => Err(BadAnswer::TooManyHeaders),
+        _ => Err(BadAnswer::Headers),
     }
-    let status = response.code.filter(|code| (100..600).contains(code));
-    let phrase: String = response.reason.unwrap_or_default().chars().take(PHRASE_CHARS).collect();
-    Ok(Answer { status: status.ok_or(BadAnswer::Status)?, phrase: phrase.into_boxed_str() })
+}
+
+/// RFC 9112 section 4, with as many spaces as the relay proxy likes, and any bytes for a phrase.
+fn status_line(line: &[u8]) -> Result<Answer, BadAnswer> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let rest = match line.strip_prefix(BEGINNING) {
+        Some([b'0' | b'1', b' ', rest @ ..]) => rest.trim_ascii_start(),
+        // Without anything behind the version there is no status.
+        Some([b'0' | b'1']) => return Err(BadAnswer::Status),
+        _ => return Err(BadAnswer::NotHttp),
+    };
+    let (digits, phrase) = rest.split_at_checked(3).ok_or(BadAnswer::Status)?;
+    if !digits.iter().all(u8::is_ascii_digit) || !matches!(phrase, [] | [b' ' | b'\t', ..]) {
+        return Err(BadAnswer::Status);
+    }
+    let status = digits.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+    if !(100..600).contains(&status) {
+        return Err(BadAnswer::Status);
+    }
+    let phrase = String::from_utf8_lossy(phrase.trim_ascii());
+    Ok(Answer { status, phrase: phrase.chars().take(PHRASE_CHARS).collect() })
 }
 
 impl fmt::Display for BadAnswer {
@@ -228,7 +249,12 @@ mod tests {
             (b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 407 No\r\n\r\n", 407, "No"),
             (b"HTTP/1.1 301 Moved\r\nLocation: http://x/\r\n\r\n", 301, "Moved"),
             (b"HTTP/1.1 503 Busy\r\n\r\n", 503, "Busy"),
-            (b"HTTP/1.1 403 Verbot\xc3\xa9n\r\n\r\n", 403, ""),
+            (b"HTTP/1.1 403 Verbot\xc3\xa9n\r\n\r\n", 403, "Verbot\u{e9}n"),
+            (b"HTTP/1.1 403 Verbot\xe9n\r\n\r\n", 403, "Verbot\u{fffd}n"),
+            (b"HTTP/1.1  407  Who  are you\r\n\r\n", 407, "Who  are you"),
+            (b"HTTP/1.1 503\tBusy\r\n\r\n", 503, "Busy"),
+            (b"HTTP/1.1 503 \x1b[31mBu\0sy\x7f\r\nA: b\r\n\r\n", 503, "\u{1b}[31mBu\0sy\u{7f}"),
+            (b"HTTP/1.1 407 a\rb\n\n", 407, "a\rb"),
             (b"HTTP/1.1 599 x\r\n\r\n", 599, "x"),
         ];
         for (bytes, status, phrase) in rows {
@@ -253,6 +279,10 @@ mod tests {
             (b"HTTP/1.1 099 OK\r\n\r\n", BadAnswer::Status),
             (b"HTTP/1.1 600 OK\r\n\r\n", BadAnswer::Status),
             (b"HTTP/1.1 \r\n\r\n", BadAnswer::Status),
+            (b"HTTP/1.1\r\n\r\n", BadAnswer::Status),
+            (b"HTTP/1.1 200\0OK\r\n\r\n", BadAnswer::Status),
+            (b"HTTP/1.1 +20 OK\r\n\r\n", BadAnswer::Status),
+            (b"HTTP/1.1200 OK\r\n\r\n", BadAnswer::NotHttp),
             (b"ICY 200 OK\r\n\r\n", BadAnswer::NotHttp),
             (b"I", BadAnswer::NotHttp),
             (b"HTTP/2", BadAnswer::NotHttp),
@@ -262,7 +292,7 @@ mod tests {
             (b"\x16\x03\x01", BadAnswer::NotHttp),
             (b"HTTP/1.1 200 OK\r\nA\0: b\r\n\r\n", BadAnswer::Headers),
             (b"HTTP/1.1 200 OK\r\nA: \0\r\n\r\n", BadAnswer::Headers),
-            (b"HTTP/1.1 200 O\0K\r\n\r\n", BadAnswer::Status),
+            (b"HTTP/1.1 200 O\0K\r\nA\0: b\r\n\r\n", BadAnswer::Headers),
             (b"HTTP/1.1 200 OK\r\nA\r\n\r\n", BadAnswer::Headers),
             (b"HTTP/1.1 101 Switch\r\n\r\n", BadAnswer::Interim),
             (b"HTTP/1.1 200 OK\r\nA: b", BadAnswer::CutShort),

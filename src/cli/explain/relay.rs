@@ -115,11 +115,12 @@ fn ask(
         Failed::Bad(why) => (refused(Reason::RelayProxyBadReply, why), true),
     })?;
     let Answer { status, phrase } = answer;
+    let phrase = phrase.escape_debug();
     lines.push(format!("http://{proxy}: answered {status} {phrase} in {}", asked.shown()));
     let why = format!("http://{proxy} answered {status} {phrase}");
     match status {
         200..=299 => Ok(stream),
-        407 => Err((refused(Reason::RelayProxyRefusedCredentials, why), true)),
+        401 | 407 => Err((refused(Reason::RelayProxyRefusedCredentials, why), true)),
         503 => Err((refused(Reason::RelayProxyRefused, why), false)),
         _ => Err((refused(Reason::RelayProxyRefused, why), true)),
     }

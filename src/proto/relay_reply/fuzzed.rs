@@ -1,7 +1,7 @@
 //! What any bytes must do as a relay proxy's answer: however they are cut, the same comes of them, and
-//! what follows the head decides nothing.
+//! what follows the head decides nothing. A parser of another hand reads no other status.
 
-use super::{Answer, Answered, BadAnswer, PHRASE_CHARS, REPLY_BYTES, ReplyReader};
+use super::{Answer, Answered, BadAnswer, PHRASE_CHARS, REPLY_BYTES, REPLY_HEADERS, ReplyReader};
 use crate::proto::cuts::Cut;
 
 /// The body of the fuzz target: the first byte of `input` chooses the cuts, the others come from a
@@ -14,6 +14,11 @@ pub fn relay_reply(input: &[u8]) {
     let [whole, single, drawn] = Cut::ways(choice).map(|cut| read(bytes, cut));
     assert_eq!(whole, single, "byte by byte");
     assert_eq!(whole, drawn, "in pieces");
+    if let Some(status) = status_by_another_parser(bytes)
+        && let Ok((answer, _)) = &whole
+    {
+        assert_eq!(answer.status, status);
+    }
     match whole {
         Ok((answer, early_at)) => {
             assert!((200..600).contains(&answer.status), "{answer:?}");
@@ -30,6 +35,14 @@ pub fn relay_reply(input: &[u8]) {
             assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{text:?}");
         }
     }
+}
+
+/// The status of a final answer that comes first.
+fn status_by_another_parser(bytes: &[u8]) -> Option<u16> {
+    let mut headers = [httparse::EMPTY_HEADER; REPLY_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let parsed = response.parse(bytes).ok()?;
+    response.code.filter(|code| parsed.is_complete() && *code >= 200)
 }
 
 /// The answer, and where the bytes begin that follow its head, counted from the first byte of all.

@@ -248,7 +248,8 @@ fn status_text(status: &Status, readiness: &str) -> String {
     }
     table.text("Names to resolve", &status.resolver_queued.to_string());
     for proxy in &status.relay_proxies {
-        table.text("Relay proxy", &relay_proxy_text(proxy));
+        let is_only = status.relay_proxies.len() == 1;
+        table.text("Relay proxy", &relay_proxy_text(proxy, is_only));
     }
     if let Some(feed) = &status.feed {
         table.text("Feed", &feed_text(feed));
@@ -262,14 +263,17 @@ fn status_text(status: &Status, readiness: &str) -> String {
     table.0
 }
 
-fn relay_proxy_text(proxy: &RelayProxyStatus) -> String {
+fn relay_proxy_text(proxy: &RelayProxyStatus, is_only: bool) -> String {
     let RelayProxyStatus { address, lost, skipped_ms, failures, .. } = proxy;
-    match lost {
-        None => format!("{address}, works, has failed {failures} sessions"),
-        Some(why) => format!(
-            "{address}, lost: {why}; passed over for {skipped_ms} ms, has failed {failures} sessions"
-        ),
-    }
+    let state = match lost {
+        None => "works".to_owned(),
+        Some(why) if is_only => {
+            format!("lost: {why}; tried by every session, as it is the only one")
+        }
+        Some(why) if *skipped_ms == 0 => format!("lost: {why}; the next session tries it"),
+        Some(why) => format!("lost: {why}; passed over for {skipped_ms} ms"),
+    };
+    format!("{address}, {state}; has failed {failures} sessions")
 }
 
 fn feed_text(feed: &FeedStatus) -> String {
@@ -371,18 +375,25 @@ mod tests {
             failures: 3,
             ..Default::default()
         };
-        let relay_proxies = vec![works, lost];
-        let text = status_text(&Status { relay_proxies, ..Status::default() }, "ready");
-        let told: Vec<&str> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("Relay proxy"))
-            .map(str::trim)
-            .collect();
+        let due = RelayProxyStatus { skipped_ms: 0, ..lost.clone() };
+        let told = |relay_proxies: Vec<RelayProxyStatus>| -> Vec<String> {
+            let text = status_text(&Status { relay_proxies, ..Status::default() }, "ready");
+            let lines = text.lines().filter_map(|line| line.strip_prefix("Relay proxy"));
+            lines.map(|line| line.trim().to_owned()).collect()
+        };
         assert_eq!(
-            told,
+            told(vec![works, lost.clone(), due]),
             [
-                "a:1, works, has failed 0 sessions",
-                "b:2, lost: it says 503; passed over for 9000 ms, has failed 3 sessions",
+                "a:1, works; has failed 0 sessions",
+                "b:2, lost: it says 503; passed over for 9000 ms; has failed 3 sessions",
+                "b:2, lost: it says 503; the next session tries it; has failed 3 sessions",
+            ]
+        );
+        assert_eq!(
+            told(vec![lost]),
+            [
+                "b:2, lost: it says 503; tried by every session, as it is the only one; has failed 3 \
+              sessions"
             ]
         );
     }

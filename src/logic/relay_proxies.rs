@@ -65,6 +65,8 @@ pub enum Failure {
     Silent = 2,
     /// It said 503 where another one opened the tunnel.
     Unavailable = 3,
+    /// It took the connection and closed it without an answer.
+    Closed = 4,
 }
 
 /// How a relay proxy fares, for people.
@@ -152,11 +154,12 @@ impl Failure {
             Failure::Unreachable => "it cannot be reached",
             Failure::Silent => "it does not answer in time",
             Failure::Unavailable => "it says 503",
+            Failure::Closed => "it closes connections without an answer",
         }
     }
 
     fn of(number: u8) -> Option<Failure> {
-        [Failure::Unreachable, Failure::Silent, Failure::Unavailable]
+        [Failure::Unreachable, Failure::Silent, Failure::Unavailable, Failure::Closed]
             .into_iter()
             .find(|failure| *failure as u8 == number)
     }

@@ -99,8 +99,9 @@ pub const fn rule(reason: Reason) -> Rule {
         | Reason::Reloaded
         | Reason::FeedUpdated
         | Reason::RelayProxyReached
-        | Reason::RelayProxyLost
         | Reason::DrainStarted => (100, Info, false, false),
+        // The sessions that it fails are told and counted as errors of their own.
+        Reason::RelayProxyLost => (100, Warning, false, false),
         Reason::Started => (101, Info, false, false),
         Reason::Stopped => (102, Info, false, false),
         Reason::ConfigurationInvalid | Reason::SecretReadable => (401, Error, true, false),
@@ -349,7 +350,7 @@ mod tests {
         ("feed_failed", 403, "error", 500, "e"),
         ("feed_cache_failed", 400, "error", 500, "e"),
         ("relay_proxy_reached", 100, "info", 500, ""),
-        ("relay_proxy_lost", 100, "info", 500, ""),
+        ("relay_proxy_lost", 100, "warning", 500, ""),
         ("drain_started", 100, "info", 500, ""),
         ("started", 101, "info", 500, ""),
         ("stopped", 102, "info", 500, ""),

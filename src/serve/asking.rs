@@ -193,7 +193,7 @@ impl<K: Kernel> Tunnel<K> {
             && let Some(proxy) = asking.proxy()
             && !proxy.has_answered_since(asking.asked_at)
         {
-            tell_failed(&proxy, Failure::Unreachable, tools);
+            tell_failed(&proxy, Failure::Closed, tools);
         }
         self.leave_relay_proxy(refusal, tools)
     }

@@ -52,8 +52,8 @@
 //!   | AwaitDial          connected: "200" goes to the client, never before
 //!   | AwaitRelayProxy    only where a relay proxy was dialled: its 2xx has come, and then our "200"
 //!   | AwaitHello         the client's hello is whole: version and server name are right
-//!   | AwaitServerHello   the server's hello is whole: its version is right  (a retry stays here; with a list
-//!   |                    of client certificates, until the server has changed its cipher)
+//!   | AwaitServerHello   the server's hello is whole: its version is right  (a retry stays here)
+//!   | AwaitHandshake     only with a list of client certificates: the server has changed its cipher
 //!   | Tunnel             both directions spliced until both have ended, or one broke
 //!   v
 //! close                  one ending, one event

@@ -34,8 +34,11 @@ pub enum Stage {
     AwaitRelayProxy,
     /// The whole of the client's hello.
     AwaitHello,
-    /// The server's answer to the hello; with a list of client certificates, its change of cipher.
+    /// The server's answer to the hello.
     AwaitServerHello,
+    /// The rest of the handshake up to the server's change of cipher; only with a list of client
+    /// certificates.
+    AwaitHandshake,
     /// Nothing: both flows run freely.
     Tunnel,
     /// The client to read its refusal.
@@ -44,13 +47,14 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in the order a session passes them.
-    pub const ALL: [Stage; 8] = [
+    pub const ALL: [Stage; 9] = [
         Stage::AwaitHead,
         Stage::AwaitAddress,
         Stage::AwaitDial,
         Stage::AwaitRelayProxy,
         Stage::AwaitHello,
         Stage::AwaitServerHello,
+        Stage::AwaitHandshake,
         Stage::Tunnel,
         Stage::Refusing,
     ];
@@ -64,6 +68,7 @@ impl Stage {
             Stage::AwaitRelayProxy => "await_relay_proxy",
             Stage::AwaitHello => "await_hello",
             Stage::AwaitServerHello => "await_server_hello",
+            Stage::AwaitHandshake => "await_handshake",
             Stage::Tunnel => "tunnel",
             Stage::Refusing => "refusing",
         }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::certificates::{CertificateRules, Grounds};
+use super::ending::Side;
 use super::policy::Refusal;
 use super::reason::Reason;
 use super::resumption::{Key, Means};
@@ -80,6 +81,15 @@ impl Flight {
             server: Server::Hello,
             client: Client::Hello,
             subject: None,
+        }
+    }
+
+    /// Whose turn it is to speak: the server's, but for the client's answer to all it has said.
+    pub fn awaited(&self) -> Side {
+        match (self.server, self.client) {
+            (Server::Done { .. }, Client::Sealed { .. }) => Side::Remote,
+            (Server::Done { .. }, _) => Side::Client,
+            _ => Side::Remote,
         }
     }
 

@@ -173,10 +173,13 @@ impl Session {
             // Without a whole hello nothing can come of the session, whichever side gives up.
             (Stage::AwaitHello, Input::Ended(side)) => self.end(side, Cause::Closed),
             (
-                Stage::AwaitHello | Stage::AwaitServerHello,
+                Stage::AwaitHello | Stage::AwaitServerHello | Stage::AwaitHandshake,
                 Input::Held { direction, held, fresh },
             ) => self.on_held(direction, held, fresh, now),
-            (Stage::AwaitHello | Stage::AwaitServerHello, Input::HoldFull) => {
+            (
+                Stage::AwaitHello | Stage::AwaitServerHello | Stage::AwaitHandshake,
+                Input::HoldFull,
+            ) => {
                 let is_hello = self.stage == Stage::AwaitHello;
                 let refusal = match is_hello || self.policy.certificates.is_none() {
                     true => Refusal::plain(Reason::HelloTooLarge),
@@ -188,14 +191,15 @@ impl Session {
                 self.refuse(refusal, now)
             }
 
-            (Stage::AwaitServerHello | Stage::Tunnel, Input::Ended(_)) => {
+            (Stage::AwaitServerHello | Stage::AwaitHandshake | Stage::Tunnel, Input::Ended(_)) => {
                 self.half_closed = true;
                 self.last_byte = now;
                 Action::Wait
             }
-            (Stage::AwaitServerHello | Stage::Tunnel, Input::Delivered(side)) => {
-                self.end(side, Cause::Finished)
-            }
+            (
+                Stage::AwaitServerHello | Stage::AwaitHandshake | Stage::Tunnel,
+                Input::Delivered(side),
+            ) => self.end(side, Cause::Finished),
 
             // Late answers to questions that a deadline or a reset has settled.
             (_, Input::Resolved(_) | Input::Dialled | Input::DialFailed(_)) => Action::Wait,
@@ -295,7 +299,12 @@ impl Session {
         let (Some(watch), Some(target)) = (&mut self.watch, &self.target) else {
             return Action::Forward;
         };
-        match watch.observe(direction, held, fresh, target) {
+        let verdict = watch.observe(direction, held, fresh, target);
+        // The time for the server's hello is that for all of the handshake.
+        if self.stage == Stage::AwaitServerHello && watch.follows_handshake() {
+            self.stage = Stage::AwaitHandshake;
+        }
+        match verdict {
             Verdict::Hold => Action::Hold,
             Verdict::Forward => {
                 if self.stage == Stage::AwaitHello && watch.hello_judged() {
@@ -334,7 +343,10 @@ impl Session {
                 self.refuse(Refusal::plain(self.late_dial()), now)
             }
             Stage::AwaitHello => self.end(Side::Client, Cause::HelloTimeout),
-            Stage::AwaitServerHello => self.end(Side::Remote, Cause::HelloTimeout),
+            Stage::AwaitServerHello | Stage::AwaitHandshake => {
+                let late = self.watch.as_ref().map_or(Side::Remote, |watch| watch.awaited());
+                self.end(late, Cause::HelloTimeout)
+            }
             Stage::Tunnel if self.half_closed => self.end(Side::Gateway, Cause::HalfClosed),
             Stage::Tunnel => self.end(Side::Gateway, Cause::Idle),
             Stage::Refusing => Action::Wait,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::certificates::CertificateRules;
+use super::ending::Side;
 use super::flight::Flight;
 use super::policy::{Refusal, TlsRules};
 use super::reason::Reason;
@@ -51,7 +52,9 @@ pub enum Verdict {
 pub struct Facts {
     /// The server name of the client's hello.
     pub server_name: Option<Box<str>>,
-    /// The version that the server chose; before that, the best one the client offered.
+    /// The best version that the client offered.
+    pub offered: Option<Version>,
+    /// The version that the server chose.
     pub version: Option<Version>,
     /// The subject of the client's certificate, written as the certificate has it; only where
     /// certificates are looked at.
@@ -67,8 +70,9 @@ pub struct Watch {
     down: Strand,
     hello_judged: bool,
     retried: bool,
-    /// The best version of the client's hello, which decides how an alert to it looks.
-    offered: Version,
+    /// The client is asked for its hello again.
+    owes_hello: bool,
+    follows_handshake: bool,
     facts: Facts,
     /// The rest of the handshake, where it is watched.
     flight: Option<Box<Flight>>,
@@ -84,7 +88,8 @@ impl Watch {
             down: Strand::new(Speaker::Server),
             hello_judged: false,
             retried: false,
-            offered: Version::TLS12,
+            owes_hello: false,
+            follows_handshake: false,
             facts: Facts::default(),
             flight: None,
         }
@@ -117,6 +122,20 @@ impl Watch {
         self.hello_judged
     }
 
+    /// Whether the hellos are judged good, and the rest of the handshake is watched.
+    pub fn follows_handshake(&self) -> bool {
+        self.follows_handshake
+    }
+
+    /// Whose turn it is to speak.
+    pub fn awaited(&self) -> Side {
+        match &self.flight {
+            _ if !self.hello_judged || self.owes_hello => Side::Client,
+            Some(flight) if self.follows_handshake => flight.awaited(),
+            _ => Side::Remote,
+        }
+    }
+
     /// What the hellos have said so far.
     pub fn facts(&self) -> &Facts {
         &self.facts
@@ -141,7 +160,9 @@ impl Watch {
         if !self.up.speaks_tls() {
             return None;
         }
-        Some(alert::fatal(self.offered.clamp(Version::SSL3, Version::TLS12), description))
+        // What the client offers decides how an alert to it looks.
+        let offered = self.facts.offered.unwrap_or(Version::TLS12);
+        Some(alert::fatal(offered.clamp(Version::SSL3, Version::TLS12), description))
     }
 
     fn observe_up(
@@ -164,8 +185,7 @@ impl Watch {
     fn judge_hello(&mut self, body: &[u8], target: &Target) -> Result<(), Refusal> {
         let hello = ClientHello::parse(body)
             .map_err(|error| unreadable(format!("the client's hello: {error}")))?;
-        self.offered = hello.best;
-        self.facts.version = Some(hello.best);
+        self.facts.offered = Some(hello.best);
         if let ServerName::Name(name) = &hello.server_name {
             self.facts.server_name = Some(name.clone());
         }
@@ -174,6 +194,7 @@ impl Watch {
             flight.offer(body, target)?;
         }
         self.hello_judged = true;
+        self.owes_hello = false;
         Ok(())
     }
 
@@ -227,6 +248,7 @@ impl Watch {
                 return Err(unreadable("the server asked for a second retry".to_owned()));
             }
             self.retried = true;
+            self.owes_hello = true;
             self.down.admit(ContentType::ChangeCipherSpec);
             return Ok(false);
         }
@@ -237,6 +259,7 @@ impl Watch {
         flight.settle(body, target)?;
         self.up.follow().map_err(refuse_up)?;
         self.down.follow().map_err(refuse_down)?;
+        self.follows_handshake = true;
         Ok(false)
     }
 }

@@ -147,7 +147,9 @@ impl<K: Kernel> Tunnel<K> {
             Stage::AwaitAddress => Fate::Rest,
             Stage::AwaitDial => self.dial(tools),
             Stage::AwaitRelayProxy => self.hear_relay_proxy(tools),
-            Stage::AwaitHello | Stage::AwaitServerHello | Stage::Tunnel => self.relay(tools),
+            Stage::AwaitHello | Stage::AwaitServerHello | Stage::AwaitHandshake | Stage::Tunnel => {
+                self.relay(tools)
+            }
             Stage::Refusing => self.say_farewell(tools),
         }
     }
@@ -244,7 +246,7 @@ impl<K: Kernel> Tunnel<K> {
         };
         let is_unread = match self.session.stage() {
             Stage::AwaitAddress | Stage::AwaitDial | Stage::AwaitRelayProxy => side == Side::Client,
-            Stage::AwaitServerHello | Stage::Tunnel => flow.has_ended(),
+            Stage::AwaitServerHello | Stage::AwaitHandshake | Stage::Tunnel => flow.has_ended(),
             _ => false,
         };
         let error =
@@ -326,7 +328,12 @@ impl<K: Kernel> Tunnel<K> {
             if let Some(name) = &facts.server_name {
                 event = event.server_name(name.clone());
             }
-            if let Some(version) = facts.version.and_then(|version| version.digits()) {
+            // What is only offered is nobody's version, unless it is why the session is refused.
+            let version = match event.reason {
+                Reason::TlsVersionTooLow | Reason::SslVersion => facts.version.or(facts.offered),
+                _ => facts.version,
+            };
+            if let Some(version) = version.and_then(|version| version.digits()) {
                 event = event.tls_version(version);
             }
             if let Some(subject) = &facts.subject {

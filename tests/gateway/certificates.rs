@@ -284,7 +284,8 @@ fn expect_refusal(
     let event = gateway.events().of(reason, &session);
     assert_eq!(event.id(), id, "{what}");
     let ending = gateway.end_of(&session);
-    let expected = format!("await_server_hello.gateway.{reason}");
+    let stage = if reason == UNSEEN_13.1 { "await_server_hello" } else { "await_handshake" };
+    let expected = format!("{stage}.gateway.{reason}");
     assert_eq!(ending.text("ending"), expected, "{what}");
     assert_eq!(gateway.events().count(|event| event.is("tls_verified", &session)), 0, "{what}");
     event
@@ -390,15 +391,42 @@ fn a_session_that_was_seen_to_begin_is_resumed_at_any_worker() {
 }
 
 #[test]
-fn a_handshake_that_stops_is_not_verified_and_ends_at_its_deadline() {
+fn a_handshake_that_stops_ends_at_its_deadline_and_names_who_was_waited_for() {
     let server = Server::start();
     let gateway = setup(SPLICE, &server).set("limits.hello_ms", 700).start();
-    let mut tunnel = introduced(&gateway, &server, Cut::Whole, &introduction());
-    let session = gateway.session_of(&tunnel.client);
-    tunnel.client.send(&shows(&[&[(CN, UTF8, b"Gateway")]]));
-    let ending = gateway.end_of(&session);
-    assert_eq!(ending.text("ending"), "await_server_hello.remote.hello_timeout");
-    let verified = gateway.events().count(|event| event.is("tls_verified", &session));
-    assert_eq!(verified, 0, "the server has not changed its cipher");
+    let half = introduction();
+    let half = &half[..half.len() - 9];
+    let whole = introduction();
+    let shown = shows(&[&[(CN, UTF8, b"Gateway")]]);
+    let retry = retry();
+    let rows: [(&str, &[u8], &[u8], &str, bool); 5] = [
+        ("the server's hello", b"", b"", "await_server_hello.remote", false),
+        ("the second hello", &retry, b"", "await_server_hello.client", true),
+        ("the server's end", half, b"", "await_handshake.remote", true),
+        ("the client's certificate", &whole, b"", "await_handshake.client", true),
+        ("the server's change of cipher", &whole, &shown, "await_handshake.remote", true),
+    ];
+    for (what, down, up, who, is_settled) in rows {
+        let mut tunnel = Tunnel::open_to(&gateway, &server, &server.named());
+        let session = gateway.session_of(&tunnel.client);
+        tunnel.client.send(&hello());
+        tunnel.server.expect(&hello());
+        tunnel.server.send(down);
+        if !up.is_empty() {
+            tunnel.client.expect(down);
+        }
+        tunnel.client.send(up);
+        let ending = gateway.end_of(&session);
+        assert_eq!(ending.text("ending"), format!("{who}.hello_timeout"), "{what}");
+        // A version that is only offered is nobody's.
+        assert_eq!(ending.has("tls_version"), is_settled, "{what}");
+        let verified = gateway.events().count(|event| event.is("tls_verified", &session));
+        assert_eq!(verified, 0, "{what}");
+    }
     gateway.stop();
+}
+
+fn retry() -> Vec<u8> {
+    let sample = SampleServerHello { retry: true, ..SampleServerHello::default() };
+    in_records(&[server_hello(&sample)], 1 << 14)
 }

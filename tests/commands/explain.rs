@@ -241,12 +241,38 @@ fn the_next_relay_proxy_is_asked_where_one_is_away() {
          addresses = [\"http://{closed}\", \"http://{busy}\", \"http://{good}\"]\n"
     ));
     let words = [
-        &format!("dial         http://{closed}: dial_failed"),
-        &format!("dial         http://{busy}: answered 503 Later"),
+        &format!("dial         http://{closed}: Connection refused"),
+        &format!("dial         http://{busy}: answered 503 Later (relay_proxy_refused)"),
         &format!("dial         http://{good}: answered 200 OK"),
     ];
     site.expect("explain www.test.com --dial", 1, &words.map(String::as_str));
     let text = site.text().replace(&format!(", \"http://{good}\""), "");
     std::fs::write(&site.file, text).unwrap();
     site.expect("explain www.test.com --dial", 1, &["fails: 502 relay_proxy_refused (event 403)"]);
+    let only = format!(", \"http://{busy}\"");
+    std::fs::write(&site.file, site.text().replace(&only, "")).unwrap();
+    let fails = "fails: 502 relay_proxy_unreachable (event 403): http://";
+    let ran = site.expect("explain www.test.com --dial", 1, &[fails, "(os error"]);
+    let dials: Vec<&str> = ran.out.lines().filter(|line| line.starts_with("dial")).collect();
+    assert_eq!(dials.len(), 1, "{ran:?}");
+    assert_eq!(dials[0].matches(&closed.to_string()).count(), 1, "{ran:?}");
+    assert!(!ran.out.contains("dial_failed"), "{ran:?}");
+}
+
+#[test]
+fn what_an_explanation_needs_beside_the_name_is_told() {
+    let site = Site::new("allow.hosts = [\"169.254.169.254\"]\n");
+    site.words(&["explain", ""], "").expect("", 2, &["No target is named"], site.folder.path());
+    site.expect("explain 169.254.169.254", 1, &["name this very address in allow.addresses"]);
+    let folder = Site::empty();
+    let port = tls_server(folder.folder.path()).port();
+    let allowed = format!(
+        "allow.hosts = [\"localhost:{port}\"]\nallow.addresses = [\"127.0.0.1\", \"::1\"]\n"
+    );
+    let site = Site::new(&format!("{allowed}allow.client_certificates = [\"agent\"]\n"));
+    let words = [
+        "a client needs one that is on the list",
+        "would refuse it (tls.unseen_client_certificate.tls13)",
+    ];
+    site.expect(&format!("explain localhost:{port} --dial"), 0, &words);
 }

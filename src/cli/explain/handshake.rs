@@ -101,7 +101,21 @@ impl Shaken {
             }
         }
         lines.push(("trust", self.trust.clone()));
+        if !config.client_certificates.is_empty() {
+            lines.push(("certificates", self.as_a_client(config)));
+        }
         lines
+    }
+
+    /// What the gateway would make of a client that shows no certificate, as this one does not.
+    fn as_a_client(&self, config: &Config) -> String {
+        let unseen = &config.unseen_client_certificate;
+        let (why, key, is_allowed) = match self.version {
+            Version::TLS13 => ("TLS 1.3 hides what a client shows", "tls13", unseen.tls13),
+            _ => ("this handshake shows none", "none", unseen.none),
+        };
+        let outcome = if is_allowed { "let it pass" } else { "refuse it" };
+        format!("{why}: the gateway would {outcome} (tls.unseen_client_certificate.{key})")
     }
 }
 

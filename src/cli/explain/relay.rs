@@ -59,25 +59,24 @@ pub(super) fn connect(
     lines: &mut Vec<String>,
 ) -> Result<TcpStream, Refused> {
     let started = Stopwatch::start();
-    let mut last = None;
-    for proxy in &config.relay_proxy.addresses {
-        match ask(proxy, target, config, started, lines) {
-            Ok(stream) => return Ok(stream),
-            Err((refused, is_answer)) => {
-                if is_answer {
-                    return Err(refused);
-                }
-                lines.push(format!("http://{proxy}: {}", refused.detail));
-                last = Some(refused);
-            }
-        }
-    }
-    let nobody = || Refused {
+    let mut last = Refused {
         reason: Reason::RelayProxyUnreachable,
         detail: "there is none".to_owned(),
         hint: None,
     };
-    Err(last.unwrap_or_else(nobody))
+    let mut left = config.relay_proxy.addresses.iter().peekable();
+    while let Some(proxy) = left.next() {
+        match ask(proxy, target, config, started, lines) {
+            Ok(stream) => return Ok(stream),
+            Err((refused, true)) => return Err(refused),
+            Err((refused, false)) => last = refused,
+        }
+        // The last one's failure is that of all, which is told by itself.
+        if left.peek().is_some() {
+            lines.push(format!("{} ({})", last.detail, last.reason));
+        }
+    }
+    Err(last)
 }
 
 /// The error says beside why whether it is an answer, after which no other relay proxy is asked.
@@ -89,7 +88,10 @@ fn ask(
     lines: &mut Vec<String>,
 ) -> Result<TcpStream, (Refused, bool)> {
     let unreachable = |refused: Refused| {
-        let detail = format!("{}: {}", refused.reason, refused.detail);
+        // The gateway says so whatever the cause is; an address that is the proxy's own says nothing.
+        let own = format!("{proxy}: ");
+        let why = refused.detail.strip_prefix(&own).unwrap_or(&refused.detail);
+        let detail = format!("http://{proxy}: {why}");
         (Refused { reason: Reason::RelayProxyUnreachable, detail, hint: None }, false)
     };
     let addresses = match &proxy.host {
@@ -103,23 +105,29 @@ fn ask(
     }
     let (mut stream, told) =
         dial::connect(&addresses, proxy.port, config, started).map_err(unreachable)?;
+    let told = told.strip_prefix(&format!("{proxy} ")).unwrap_or(&told);
     lines.push(format!("http://{proxy}: {told}"));
     let asked = Stopwatch::start();
     let refused = |reason, detail| Refused { reason, detail, hint: None };
     let answer = exchange(&mut stream, target, config).map_err(|failed| match failed {
         Failed::Late => {
             let limit = config.limits.relay_proxy_ms;
-            let why = format!("no answer within {limit} ms (limits.relay_proxy_ms)");
+            let why =
+                format!("http://{proxy}: no answer within {limit} ms (limits.relay_proxy_ms)");
             (refused(Reason::RelayProxyTimeout, why), false)
         }
-        Failed::Bad(why) => (refused(Reason::RelayProxyBadReply, why), true),
+        Failed::Bad(why) => {
+            (refused(Reason::RelayProxyBadReply, format!("http://{proxy}: {why}")), true)
+        }
     })?;
     let Answer { status, phrase } = answer;
     let phrase = phrase.escape_debug();
-    lines.push(format!("http://{proxy}: answered {status} {phrase} in {}", asked.shown()));
-    let why = format!("http://{proxy} answered {status} {phrase}");
+    let why = format!("http://{proxy}: answered {status} {phrase}");
     match status {
-        200..=299 => Ok(stream),
+        200..=299 => {
+            lines.push(format!("{why} in {}", asked.shown()));
+            Ok(stream)
+        }
         401 | 407 => Err((refused(Reason::RelayProxyRefusedCredentials, why), true)),
         503 => Err((refused(Reason::RelayProxyRefused, why), false)),
         _ => Err((refused(Reason::RelayProxyRefused, why), true)),

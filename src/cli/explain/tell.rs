@@ -86,6 +86,10 @@ fn explain(
         lines.add("clients", &format!("only from {} (allow.clients)", clients.join(", ")));
     }
     lines.add("host", &format!("allowed by {}", verdict::judge_host(target, config, listed)?));
+    if !config.client_certificates.is_empty() {
+        let told = "a client needs one that is on the list (allow.client_certificates)";
+        lines.add("certificates", told);
+    }
     let route = relay::route(target, config, listed);
     lines.add("route", &route.told);
     if route.is_relayed && target.host.name().is_some() {

@@ -50,6 +50,9 @@ pub(super) struct Judged {
 /// The sentence that tells what is wrong with it.
 pub(super) fn target(text: &str) -> Result<Target, String> {
     let text = text.trim();
+    if text.is_empty() {
+        return Err("No target is named. Write a host, as in: sluice explain www.test.com".into());
+    }
     let authority = match (Host::parse(text.as_bytes()), text.parse::<IpAddr>()) {
         (_, Ok(IpAddr::V6(address))) => format!("[{address}]:443"),
         (Ok(_), _) => format!("{text}:443"),
@@ -140,12 +143,16 @@ pub(super) fn dialled(
     let allowed: Vec<IpAddr> = allowed.map(|judged| judged.address).collect();
     if allowed.is_empty() {
         let first = judged.first().map(|judged| judged.address.to_string()).unwrap_or_default();
+        let named = match judged.iter().any(|judged| judged.needs_its_name()) {
+            true => "name this very address in allow.addresses, as no range admits it",
+            false => "add its range to allow.addresses",
+        };
         return Err(Refused {
             reason: Reason::AddressNotAllowed,
             detail: "none of its addresses may be reached".to_owned(),
             hint: Some(format!(
-                "if this is meant to be reached, add its range to allow.addresses, as in: sluice \
-                 config set allow.addresses {first} (which sets the whole list)"
+                "if this is meant to be reached, {named}, as in: sluice config set \
+                 allow.addresses {first} (which sets the whole list)"
             )),
         });
     }
@@ -190,6 +197,12 @@ pub(super) fn resolve(name: &str, resolve_ms: u64) -> Result<Vec<IpAddr>, Refuse
 }
 
 impl Judged {
+    /// Whether a range around it would not do.
+    fn needs_its_name(&self) -> bool {
+        let all = ["0.0.0.0/0", "::/0"].iter().filter_map(|block| block.parse().ok());
+        Addresses::new(all.collect()).judge(self.address).is_err()
+    }
+
     /// The verdict, with the block that led to it.
     pub(super) fn told(&self, listed: &Listed<'_>) -> String {
         let kind = match self.verdict {
@@ -275,7 +288,8 @@ mod tests {
         }
         for (text, why) in [
             ("https://www.test.com/", "a scheme or a path"),
-            ("", "no target"),
+            ("", "No target is named"),
+            (" ", "No target is named"),
             ("www.test.com:0", "no target"),
             ("*.test.com", "no target"),
             ("b\u{fc}cher.example", "a client would write xn--bcher-kva.example"),
@@ -336,6 +350,14 @@ mod tests {
             assert_eq!(judged[0].told(&listed), told);
             let is_allowed = told.starts_with("allowed");
             assert_eq!(dialled(&target, &judged, &config).is_ok(), is_allowed, "{name}");
+        }
+        for (name, words) in
+            [("192.168.0.1", "add its range"), ("169.254.169.254", "name this very address")]
+        {
+            let target = target(name).unwrap();
+            let judged = addresses(&target, &config).unwrap();
+            let hint = dialled(&target, &judged, &config).unwrap_err().hint.unwrap();
+            assert!(hint.contains(words) && hint.contains(name), "{hint}");
         }
         let own = target("127.0.0.1:8080").unwrap();
         let refused = dialled(&own, &addresses(&own, &config).unwrap(), &config).unwrap_err();

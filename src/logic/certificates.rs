@@ -34,6 +34,8 @@ pub enum SubjectRuleError {
     Slashes,
     /// It begins like a distinguished name and is none.
     Name(NameError),
+    /// An attribute of a distinguished name is empty.
+    EmptyValue,
 }
 
 /// The subjects that are admitted.
@@ -99,7 +101,10 @@ impl SubjectRule {
         }
         let key = if is_written_name(trimmed) {
             let name = DistinguishedName::parse(trimmed).map_err(SubjectRuleError::Name)?;
-            whole_key(&name.key())
+            if name.has_empty() {
+                return Err(SubjectRuleError::EmptyValue);
+            }
+            whole_key(&name)
         } else {
             common_name_key(trimmed)
         };
@@ -132,9 +137,8 @@ impl Subjects {
 
     /// The entry that admits `subject`.
     fn admit(&self, subject: &DistinguishedName) -> Option<Grounds> {
-        let whole = [subject.key(), subject.key_reversed()].map(|key| whole_key(&key));
         let common_names = subject.common_names().map(common_name_key);
-        let mut keys = common_names.chain(whole);
+        let mut keys = common_names.chain([whole_key(subject)]);
         keys.find(|key| self.keys.contains(key)).map(|key| Grounds::Rule(mark(&key)))
     }
 }
@@ -213,8 +217,9 @@ fn common_name_key(text: &str) -> Box<[u8]> {
     [&[0], folded(text).as_bytes()].concat().into()
 }
 
-fn whole_key(name: &[u8]) -> Box<[u8]> {
-    [&[1], name].concat().into()
+/// The same for a name and for the same name the other way round.
+fn whole_key(name: &DistinguishedName) -> Box<[u8]> {
+    [&[1], &*name.key().min(name.key_reversed())].concat().into()
 }
 
 /// Entries are the operator's own, so that nobody makes two of them meet.
@@ -239,6 +244,9 @@ impl fmt::Display for SubjectRuleError {
             SubjectRuleError::Slashes => {
                 f.write_str("write commas for the slashes, as in \"CN=agent, O=Example\"")
             }
+            SubjectRuleError::EmptyValue => f.write_str(
+                "an attribute in it is empty; write its value, as in \"CN=agent, O=Example\"",
+            ),
             SubjectRuleError::Name(error) => write!(
                 f,
                 "{error}; a whole subject is written as in \"CN=agent, O=Example\", a common name by itself"
@@ -318,12 +326,19 @@ mod tests {
             ("CM=a", SubjectRuleError::Name(UnknownType("CM".into()))),
             ("CN=Foo, Inc", SubjectRuleError::Name(NoValue("Inc".into()))),
             ("CN=a\\00b", SubjectRuleError::Name(Control)),
+            ("CN=", SubjectRuleError::EmptyValue),
+            ("CN= , O=Example", SubjectRuleError::EmptyValue),
+            ("CN=\"\"", SubjectRuleError::EmptyValue),
         ] {
             assert_eq!(SubjectRule::parse(text), Err(error.clone()), "{text}");
             assert!(!error.to_string().is_empty());
         }
         let long = SubjectRule::parse(&"a".repeat(RULE_BYTES + 1));
         assert_eq!(long, Err(SubjectRuleError::TooLong(RULE_BYTES)));
+        let keys = ["CN=a, O=b", "o=B,cn=A", "CN=\"a\"; O=b"]
+            .map(|text| SubjectRule::parse(text).unwrap().key().to_owned());
+        assert!(keys.iter().all(|key| *key == keys[0]), "they admit the same");
+        assert_ne!(SubjectRule::parse("CN=a+O=b").unwrap().key(), &*keys[0]);
         for plain in ["https://a/b", "a b = c", "1 + 1"] {
             assert!(SubjectRule::parse(plain).is_ok(), "{plain}");
         }

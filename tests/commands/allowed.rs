@@ -80,7 +80,7 @@ fn a_named_file_that_is_not_there_is_a_mistake_and_an_empty_one_is_filled() {
     add().expect("add", 2, &["there is no such file; create it first"], site.folder.path());
     assert!(site.names().is_empty(), "{:?}", site.names());
     std::fs::write(&file, "").unwrap();
-    add().expect("add", 0, &["within 3 s"], site.folder.path());
+    add().expect("add", 0, &["www.test.com is allowed now"], site.folder.path());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "[allow]\nhosts = [\"www.test.com\"]\n");
     let ran = super::program::run(super::program::command(&file).arg("check"), "");
     ran.expect("check", 0, &["no problems; 1 host is allowed"], site.folder.path());
@@ -112,7 +112,10 @@ fn subjects_come_and_go() {
         ("add mycert", 0, &["on the list already"][..]),
         ("add MyCert", 0, &["on the list already"]),
         ("add CN=agent,O=example", 0, &["on the list already (/sluice.toml:4:34)"]),
+        ("add O=Example,CN=agent", 0, &["on the list already (/sluice.toml:4:34)"]),
+        ("add subject=CN=agent,O=Example", 0, &["CN=agent,O=Example is on the list already"]),
         ("add CX=agent", 2, &["\"CX=agent\": ", "Nothing was changed"]),
+        ("add CN=", 2, &["\"CN=\": an attribute in it is empty", "Nothing was changed"]),
         ("list", 0, &["mycert\nCN=agent, O=Example\n"]),
         ("list --effective", 0, &["/sluice.toml:4:24"]),
         ("remove mycrt", 1, &["did you mean mycert?"]),
@@ -120,7 +123,7 @@ fn subjects_come_and_go() {
     ] {
         site.expect(&format!("allowed-client-certificate {line}"), code, words);
     }
-    let remove = ["allowed-client-certificate", "remove", "CN=agent, O=Example"];
+    let remove = ["allowed-client-certificate", "remove", "subject=O = Example, CN = agent"];
     site.words(&remove, "").expect("remove", 0, &["not looked at"], site.folder.path());
     assert_eq!(site.text(), "workers = 1\n\n[allow]\nclient_certificates = []\n");
 }

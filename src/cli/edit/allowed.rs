@@ -39,7 +39,10 @@ Examples:
 const CERTIFICATE_ADD_EXAMPLE: &str = "\
 Examples:
   sluice allowed-client-certificate add mycert
-  sluice allowed-client-certificate add 'CN=agent, O=Example'";
+  sluice allowed-client-certificate add 'CN=agent, O=Example'
+  sluice allowed-client-certificate add \"$(openssl x509 -in agent.pem -noout -subject)\"
+
+\"subject=\", which openssl puts before a name, is left out.";
 const CERTIFICATE_REMOVE_EXAMPLE: &str = "\
 Example:
   sluice allowed-client-certificate remove mycert";
@@ -107,6 +110,8 @@ pub(in super::super) enum CertificateCommand {
 /// One of the two lists.
 pub(super) struct List {
     key: &'static str,
+    /// What is put before an entry by programs that show one, and is no part of it.
+    label: &'static str,
     /// The spelling by which entries are compared, or why it is none.
     canonical: fn(&str) -> Result<String, String>,
     /// Which of these entries covers another one, if it can be told.
@@ -130,6 +135,7 @@ pub(super) struct Entry {
 
 const HOSTS: List = List {
     key: "allow.hosts",
+    label: "",
     canonical: canonical_host,
     covering,
     follows: effective::hosts,
@@ -139,6 +145,8 @@ const HOSTS: List = List {
 
 const CERTIFICATES: List = List {
     key: "allow.client_certificates",
+    // As `openssl x509 -noout -subject` prints it.
+    label: "subject=",
     canonical: canonical_subject,
     covering: |_, _| None,
     follows: effective::subjects,
@@ -269,6 +277,7 @@ fn canonical(list: &List, texts: &[String]) -> Result<Vec<(String, String)>, Fai
     let mut wrong = Vec::new();
     for text in texts {
         let text = text.trim();
+        let text = text.strip_prefix(list.label).unwrap_or(text).trim_start();
         match (list.canonical)(text) {
             Ok(canonical) => read.push((text.to_owned(), canonical)),
             Err(why) => wrong.push(format!("\"{}\": {why}", shown(text))),

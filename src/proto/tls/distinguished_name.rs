@@ -82,6 +82,13 @@ impl DistinguishedName {
             .any(|attribute| matches!(&attribute.value, Value::Text(text) if text.contains('\0')))
     }
 
+    /// Whether any text is empty.
+    pub fn has_empty(&self) -> bool {
+        self.attributes().any(
+            |attribute| matches!(&attribute.value, Value::Text(text) if text.trim().is_empty()),
+        )
+    }
+
     /// A form that is the same for equal names, and for no others.
     pub fn key(&self) -> Box<[u8]> {
         key(self.0.iter())

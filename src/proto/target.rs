@@ -227,7 +227,8 @@ fn is_punycode(encoded: &[u8]) -> bool {
         count += 1;
         let Some(moved) = position.checked_add(delta) else { return false };
         code_point = code_point.saturating_add(moved / count);
-        if char::from_u32(code_point).is_none() {
+        // What no encoder makes: more than there is, and the control characters behind ASCII.
+        if char::from_u32(code_point).is_none_or(char::is_control) {
             return false;
         }
         bias = punycode_bias(delta, count, count == literal as u32 + 1);
@@ -465,6 +466,7 @@ mod tests {
             (b"xn--99999999999.example:443", Punycode),
             (b"xn--bcher-kv.example:443", Punycode),
             (b"xn--_.example:443", Punycode),
+            (b"xn--a:443", Punycode),
             // Lengths and hyphens
             (long_label.as_bytes(), LongLabel),
             (long_name.as_bytes(), LongName),
@@ -504,9 +506,19 @@ mod tests {
         for encoded in good {
             assert!(is_punycode(encoded.as_bytes()), "{encoded}");
         }
-        for encoded in
-            ["", "-", "a-", "--", "-a", "bcher-kv", "!!", "99999999999", "a-zzzzzzzzzzzzzzzz"]
-        {
+        for encoded in [
+            "",
+            "a",
+            "a-a",
+            "-",
+            "a-",
+            "--",
+            "-a",
+            "bcher-kv",
+            "!!",
+            "99999999999",
+            "a-zzzzzzzzzzzzzzzz",
+        ] {
             assert!(!is_punycode(encoded.as_bytes()), "{encoded}");
         }
     }
@@ -552,7 +564,8 @@ mod tests {
         #[test]
         fn punycode_is_judged_as_its_decoder_does(encoded in "[a-z0-9]{0,3}-?[a-z0-9]{0,8}") {
             let decoded = idna::punycode::decode_to_string(&encoded);
-            prop_assert_eq!(is_punycode(encoded.as_bytes()), decoded.is_some_and(|text| !text.is_ascii()));
+            let is_good = |text: String| !text.is_ascii() && !text.contains(char::is_control);
+            prop_assert_eq!(is_punycode(encoded.as_bytes()), decoded.is_some_and(is_good));
         }
 
         #[test]

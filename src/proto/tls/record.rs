@@ -71,12 +71,6 @@ impl RecordHeader {
         }
         Ok(RecordHeader { kind, version: Version(u16::from_be_bytes([major, minor])), len })
     }
-
-    /// Whether a connection that begins with `byte` can still turn out to be TLS or SSL 2.0: a record
-    /// type (24, heartbeat, included: it is TLS, if not a beginning), or the length of an SSL 2.0 hello.
-    pub const fn first_byte_may_be_tls(byte: u8) -> bool {
-        matches!(byte, 20..=24 | 0x80..)
-    }
 }
 
 /// Two bytes of length with the high bit set, message type 1, and a version of SSL or TLS.
@@ -160,26 +154,6 @@ mod tests {
         ];
         for (bytes, error) in rows {
             assert_eq!(RecordHeader::parse(bytes), Err(error), "{bytes:x?}");
-        }
-    }
-
-    #[test]
-    fn a_first_byte_is_enough_to_refuse_what_people_send() {
-        for byte in *b"GSEC2\x05\x00\x01\x04\r\x19\x7f" {
-            assert!(!RecordHeader::first_byte_may_be_tls(byte), "{byte:#x}");
-        }
-        for byte in [20, 21, 22, 23, 24, 0x80, 0xff] {
-            assert!(RecordHeader::first_byte_may_be_tls(byte), "{byte:#x}");
-        }
-    }
-
-    #[test]
-    fn what_the_first_byte_refuses_is_never_a_header() {
-        for byte in (0..=u8::MAX).filter(|&byte| !RecordHeader::first_byte_may_be_tls(byte)) {
-            for second in 0..=u8::MAX {
-                let parsed = RecordHeader::parse([byte, second, 1, 3, 3]);
-                assert!(matches!(parsed, Err(RecordError::NotTls | RecordError::Unreadable(_))));
-            }
         }
     }
 }

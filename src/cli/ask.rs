@@ -105,10 +105,14 @@ impl Running {
     /// # Errors
     /// The configuration is wrong or names no address.
     pub(super) fn find(file: Option<&Path>) -> Result<Running, AskError> {
-        Running::at(&place::find(file, std::env::var_os("SLUICE_CONFIG")))
+        Running::of(&place::find(file, std::env::var_os("SLUICE_CONFIG")))
     }
 
-    fn at(place: &Place) -> Result<Running, AskError> {
+    /// The gateway of the configuration at `place`.
+    ///
+    /// # Errors
+    /// As [`Running::find`].
+    pub(super) fn of(place: &Place) -> Result<Running, AskError> {
         let file = place.file.clone();
         let admin_listen = match load::read_aside(place) {
             Ok(loaded) => loaded.config.admin_listen,
@@ -217,7 +221,7 @@ mod tests {
         if let Some(text) = text {
             std::fs::write(&file, text).unwrap();
         }
-        let found = Running::at(&Place { file, is_named: text.is_some() });
+        let found = Running::of(&Place { file, is_named: text.is_some() });
         std::fs::remove_dir_all(&folder).unwrap();
         found
     }

@@ -12,7 +12,10 @@ pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
-    if text.parse::<u16>().is_ok() {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !text.parse().is_ok_and(|port: u16| port > 0) {
+            return Err(format!("the port must be 1 to 65535, not \"{}\"", shown(text)));
+        }
         return Err(format!("a port alone: write \"0.0.0.0:{text}\", or \"[::]:{text}\" for IPv6"));
     }
     if text.parse::<IpAddr>().is_ok() {
@@ -132,6 +135,8 @@ mod tests {
             ("::1", "write \"[::1]:8080\""),
             ("text", "expected ADDR:PORT"),
             ("", "expected ADDR:PORT"),
+            ("99999", "1 to 65535, not \"99999\""),
+            ("0", "1 to 65535, not \"0\""),
             ("0.0.0.0:65536", "1 to 65535, not \"65536\""),
             ("0.0.0.0:-1", "1 to 65535"),
             ("0.0.0.0:", "1 to 65535"),

@@ -92,7 +92,9 @@ impl Gateway {
     ) -> Result<Gateway, StartError> {
         let Start { mut config, accepting, notices, reread, file, is_from_file } = start;
         panics::keep_quiet();
-        let shown = is_from_file.then(|| file.display().to_string());
+        // Whoever asks for it may be in another folder.
+        let whole = std::path::absolute(&file).unwrap_or_else(|_| file.clone());
+        let shown = is_from_file.then(|| whole.display().to_string());
         supervisor::listen_to_operator(requests, file)
             .map_err(|error| StartError::System("signals", error))?;
         notices.into_iter().for_each(|notice| events.send(notice));

@@ -29,7 +29,7 @@ fn a_key_is_set_and_nothing_else() {
         assert_eq!(site.text(), expected, "{line}");
     }
     site.expect("config set workers 2", 0, &["workers is 2 already"]);
-    site.expect("config set workers 3", 0, &["when the gateway starts again"]);
+    site.expect("config set workers 3", 0, &["when a gateway starts with it"]);
     site.words(&["config", "set", "allow.clients", ""], "");
     assert!(site.text().ends_with("clients = []\n"));
 }
@@ -42,12 +42,14 @@ fn bad_values_and_keys_are_told_and_change_nothing() {
         ("config set workers many", &["workers takes a whole number, not \"many\""]),
         (
             "config set workers 257",
-            &["workers must be 0 to 256, not 257", "would not pass a check"],
+            &["sluice.toml:", ": workers must be 0 to 256, not 257", "would not pass a check"],
         ),
         ("config set workers -1", &["workers must be 0 to 256, not -1"]),
         ("config set workers 1 2", &["takes one value, not 2"]),
         ("config set listen 0", &["the port must be 1 to 65535, not 0"]),
-        ("config set listen 70000", &["listen: \"70000\""]),
+        ("config set listen 70000", &["listen: \"70000\": the port must be 1 to 65535"]),
+        ("config set listen 99999", &["sluice.toml:", "the port must be 1 to 65535, not"]),
+        ("config set allow.hosts xn--a", &["an xn-- label of the name cannot be decoded"]),
         ("config set listen localhost:1", &["expected an IP address"]),
         ("config set carrier fast", &["\"auto\", \"splice\", \"copy\""]),
         ("config set allow.hosts *", &["too broad"]),

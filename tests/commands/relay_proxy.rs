@@ -38,6 +38,17 @@ fn an_address_is_set_shown_and_cleared() {
 }
 
 #[test]
+fn credentials_are_dropped_with_a_word_where_the_relay_proxy_is_set_anew() {
+    let site = Site::new(FILE);
+    let words = ["http://p.example:1", "--username", "user1", "--password-stdin"];
+    set(&site, &words, SECRET, 0, &["user1"]);
+    set(&site, &["http://q.example:1"], "", 0, &["credentials of user1 are dropped"]);
+    assert!(!site.text().contains("user1"), "{}", site.text());
+    let ran = site.words(&["relay-proxy", "set", "http://p.example:1"], "");
+    assert!(!ran.out.contains("dropped"), "{ran:?}");
+}
+
+#[test]
 fn a_password_goes_into_a_file_of_its_own_and_nowhere_else() {
     let site = Site::new(FILE);
     let words = ["http://p.example:1", "--username", "user1", "--password-stdin"];

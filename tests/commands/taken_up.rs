@@ -3,7 +3,7 @@
 use crate::support::gateway::{Gateway, SPLICE, Setup};
 use crate::support::server::Server;
 
-use super::program::{command, run};
+use super::program::{Site, command, run};
 
 /// A port that is free now; `check` refuses files with port 0, and so do the commands.
 fn free_address() -> String {
@@ -28,7 +28,7 @@ fn a_host_is_allowed_by_a_command_and_forbidden_by_another() {
     run(command(gateway.file()).args(["allowed-host", "add", &host]), "").expect(
         "add",
         0,
-        &["takes effect within 3 s"],
+        &["takes effect within 3 s; `sluice reload --config /"],
         folder,
     );
     let told = gateway.events().first("reloaded");
@@ -44,4 +44,28 @@ fn a_host_is_allowed_by_a_command_and_forbidden_by_another() {
     run(command(gateway.file()).arg("reload"), "").expect("reload", 0, &["allow.hosts"], folder);
     assert_eq!(status(&gateway, &server), "403");
     gateway.stop();
+}
+
+#[test]
+fn a_command_claims_no_effect_that_it_does_not_know_of() {
+    let setup = Setup::new(SPLICE).listen(&free_address()).admin_at(&free_address());
+    let gateway = setup.start();
+    let folder = gateway.folder().path();
+    let tell = |file: &std::path::Path, words: &[&str], told: &str| {
+        run(command(file).args(words), "").expect(&words.join(" "), 0, &[told], folder);
+    };
+    tell(gateway.file(), &["config", "set", "workers", "3"], "workers need a restart");
+    // Another file names the same admin listener.
+    let other = folder.join("other.toml");
+    std::fs::copy(gateway.file(), &other).unwrap();
+    let runs_with = format!("runs with {} and takes nothing", gateway.file().display());
+    let runs_with = runs_with.replace(&folder.display().to_string(), "");
+    tell(&other, &["allowed-host", "add", "a.test.com"], &runs_with);
+    gateway.stop();
+    let site = Site::new(&format!("admin.listen = \"{}\"\n", free_address()));
+    site.expect(
+        "allowed-host add a.test.com",
+        0,
+        &["is taken within 3 s by a gateway that runs with it; `sluice reload --config /"],
+    );
 }

@@ -8,7 +8,9 @@ use crate::config::edit::change::{Change, ChangeError, Done, Outcome};
 use crate::config::edit::text::Unfit;
 use crate::config::place::{self, Place};
 use crate::config::problem::Problem;
+use crate::observe::status::Status;
 
+use super::super::ask::Running;
 use super::super::command::USAGE;
 
 /// Why a command did not do what it was asked for.
@@ -75,23 +77,60 @@ pub(super) fn change(
     let mut change = Change::begin(place)?;
     let mut told = edit(&mut change)?;
     let outcome = change.finish(keys)?;
-    told.extend(effect(&outcome, keys));
+    told.extend(effect(&outcome, place, keys));
     Ok(told)
 }
 
-/// When a change takes effect; nothing where nothing was changed.
-pub(super) fn effect(outcome: &Outcome, keys: &[&str]) -> Option<String> {
+/// When a change takes effect, as far as that is known; nothing where nothing was changed.
+pub(super) fn effect(outcome: &Outcome, place: &Place, keys: &[&str]) -> Option<String> {
     let file = outcome.file.display();
     let created = match outcome.done {
         Done::Nothing => return None,
         Done::Changed => String::new(),
         Done::Created => format!("{file} was not there; it is now. "),
     };
-    let when = match keys.contains(&"workers") {
-        true => "takes effect when the gateway starts again".to_owned(),
-        false => "takes effect within 3 s; `sluice reload` does it at once".to_owned(),
+    let reload = match place.is_named {
+        true => format!("`sluice reload --config {}`", place.file.display()),
+        false => "`sluice reload`".to_owned(),
+    };
+    let when = match gateway_of(&outcome.file, place) {
+        Known::Other(other) => format!(
+            "is made, but the gateway that answers at its admin.listen runs with {other} and takes \
+             nothing from it"
+        ),
+        _ if keys.contains(&"workers") => {
+            "takes effect when a gateway starts with it: workers need a restart".to_owned()
+        }
+        Known::Same => format!("takes effect within 3 s; {reload} does it at once"),
+        Known::Nothing => {
+            format!("is taken within 3 s by a gateway that runs with it; {reload} does it at once")
+        }
     };
     Some(format!("{created}The change in {file} {when}."))
+}
+
+/// What is known of the gateway that a change is meant for.
+enum Known {
+    /// It runs with this file.
+    Same,
+    /// It runs with another one.
+    Other(String),
+    /// None answers, or it does not say.
+    Nothing,
+}
+
+fn gateway_of(file: &Path, place: &Place) -> Known {
+    let status = Running::of(place).and_then(|running| running.get("/status"));
+    let status = status.ok().and_then(|body| serde_json::from_str::<Status>(&body).ok());
+    let Some(runs_with) = status.and_then(|status| status.configuration.file) else {
+        return Known::Nothing;
+    };
+    match (std::fs::canonicalize(&runs_with), std::fs::canonicalize(file)) {
+        (Ok(one), Ok(other)) if one == other => Known::Same,
+        (Ok(_), Ok(_)) => Known::Other(runs_with),
+        // A relative name, or one of another root, as in a container.
+        _ => Known::Nothing,
+    }
 }
 
 /// Prints what there is to tell, or why there is nothing.

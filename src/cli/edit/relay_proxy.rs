@@ -136,6 +136,7 @@ fn set(file: Option<&Path>, flags: &SetFlags) -> Result<Vec<String>, Failure> {
     };
     let place = place(file);
     let mut change = Change::begin(&place)?;
+    let dropped = if credentials.is_none() { dropped(&change.text) } else { None };
     let secret = match &credentials {
         Some((_, password)) => Some(change.write_secret(password)?),
         None => None,
@@ -152,8 +153,18 @@ fn set(file: Option<&Path>, flags: &SetFlags) -> Result<Vec<String>, Failure> {
             file.display()
         ));
     }
-    told.extend(effect(&outcome, &KEYS));
+    told.extend(dropped);
+    told.extend(effect(&outcome, &place, &KEYS));
     Ok(told)
+}
+
+/// Credentials that were set are not for another relay proxy: whoever names one anew names them anew.
+fn dropped(text: &Text) -> Option<String> {
+    let username = text.string(USERNAME).filter(|username| !username.is_empty())?;
+    Some(format!(
+        "The credentials of {username} are dropped: relay proxies that are set anew get none unasked. \
+         To give them, use --username NAME --password-stdin."
+    ))
 }
 
 fn rewrite(
@@ -180,14 +191,15 @@ fn rewrite(
 /// The addresses become an empty list rather than nothing, so that the place for them stays, with the
 /// comments there.
 fn clear(file: Option<&Path>) -> Result<Vec<String>, Failure> {
-    let mut change = Change::begin(&place(file))?;
+    let place = place(file);
+    let mut change = Change::begin(&place)?;
     if KEYS.iter().all(|key| !change.text.has(key)) {
         return Ok(vec!["No relay proxy is set; nothing was changed.".to_owned()]);
     }
     rewrite(&mut change, &[], None, &None)?;
     let outcome = change.finish_with_secret(&KEYS, None)?;
     let mut told = vec!["Targets are reached directly.".to_owned()];
-    told.extend(effect(&outcome, &KEYS));
+    told.extend(effect(&outcome, &place, &KEYS));
     Ok(told)
 }
 

@@ -170,9 +170,14 @@ impl fmt::Display for ChangeError {
             }
             ChangeError::WouldBeWrong(file, problems) => {
                 for problem in problems {
-                    writeln!(f, "{}", problem.message)?;
+                    writeln!(f, "{problem}")?;
                 }
-                write!(f, "Nothing was changed: {} would not pass a check", file.display())
+                write!(
+                    f,
+                    "Nothing was changed: {} would not pass a check; the places are those of the \
+                     changed text",
+                    file.display()
+                )
             }
             ChangeError::TooEntangled(file) => write!(
                 f,

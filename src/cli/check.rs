@@ -1,12 +1,17 @@
 //! `sluice check`: everything that is wrong with a configuration, and what one that is right says.
 
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::check;
+use crate::config::edit::text::Text;
 use crate::config::load;
 use crate::config::problem::Problem;
 use crate::config::schema::Config;
+use crate::observe::settings::Destination;
 
 use super::command::USAGE;
 use super::edit::outcome::place;
@@ -32,6 +37,11 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
             let config = load::parse_aside(&bytes, &place.file)?;
             let mut lines = vec![format!("{file}: no problems; {}", says(&config))];
             lines.extend(warnings(&config).map(|warning| format!("{file}: warning: {warning}")));
+            let text = load::text(&place)?;
+            lines.extend(of_this_machine(&text, &config).into_iter().map(|(offset, warning)| {
+                let (line, column) = text.position(offset);
+                format!("{file}:{line}:{column}: warning: {warning}")
+            }));
             Ok(lines.join("\n"))
         }
     });
@@ -53,6 +63,47 @@ fn warnings(config: &Config) -> impl Iterator<Item = String> {
         let warning = derived.warning.as_ref()?;
         Some(format!("{} ({}) {warning}", derived.pattern, derived.origin()))
     })
+}
+
+/// What keeps a gateway from starting here and now, with its place: it may be meant for another machine,
+/// another user, or a time when an address has moved here.
+fn of_this_machine(text: &Text, config: &Config) -> Vec<(usize, String)> {
+    let mut warnings = Vec::new();
+    let mut seen: Vec<SocketAddr> = Vec::new();
+    for (offset, written) in text.strings("listen").unwrap_or_default() {
+        let Ok(address) = written.parse::<SocketAddr>() else { continue };
+        if seen.contains(&address) {
+            warnings.push((offset, format!("listen: {address} stands here twice; it counts once")));
+        } else if !can_be_bound(address.ip()) {
+            warnings
+                .push((offset, format!("listen: {} is no address of this machine", address.ip())));
+        }
+        seen.push(address);
+    }
+    for (offset, written) in text.strings("dial.source_addresses").unwrap_or_default() {
+        if written.parse().is_ok_and(|address| !can_be_bound(address)) {
+            let why = format!("dial.source_addresses: {written} is no address of this machine");
+            warnings.push((offset, why));
+        }
+    }
+    if let Destination::File(events) = &config.events.to
+        && events.is_file()
+        && let Err(error) = OpenOptions::new().append(true).open(events)
+    {
+        let offset = text.offset("events.to").unwrap_or_default();
+        let file = events.display();
+        warnings.push((offset, format!("events.to: this user may not write {file}: {error}")));
+    }
+    warnings
+}
+
+/// Whether this machine has the address, or the address family at all, whose lack does not end a start.
+fn can_be_bound(address: IpAddr) -> bool {
+    // A port of the system's choice: that of a gateway that runs is its own.
+    match UdpSocket::bind((address, 0)) {
+        Err(error) => error.kind() != ErrorKind::AddrNotAvailable,
+        Ok(_) => true,
+    }
 }
 
 fn says(config: &Config) -> String {

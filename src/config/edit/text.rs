@@ -67,6 +67,13 @@ impl Text {
         entries.collect::<Option<_>>().ok_or(Unfit)
     }
 
+    /// Where the value at `path` begins.
+    pub fn offset(&self, path: &str) -> Option<usize> {
+        let document = Document::parse(self.as_str()).ok()?;
+        let way = Way::along(document.as_item(), path);
+        Some(value_span(way.found()?)?.start)
+    }
+
     /// Where the entries of the list at `path` begin, whatever they are; none where there is no list.
     pub fn offsets(&self, path: &str) -> Vec<usize> {
         let Ok(document) = Document::parse(self.as_str()) else { return Vec::new() };

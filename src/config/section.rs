@@ -162,15 +162,24 @@ impl<'a> Section<'a> {
         problems: &mut Problems,
         read: impl Fn(Entry<'a>, &mut Problems) -> Option<T>,
     ) -> Option<Vec<T>> {
+        let table = |table| Section { name, table: Some(table), known: Vec::new() };
+        // As in [[azure.workspaces]]: the same list, with a header for each entry.
+        let tables = self.table.and_then(|table| table.get(key)?.as_array_of_tables());
+        if let Some(tables) = tables {
+            self.known.push((key, Kind::List));
+            let mut values = Vec::new();
+            for one in tables {
+                values.extend(read(Entry::Table(table(one), one.span()), problems));
+            }
+            return (values.len() == tables.len()).then_some(values);
+        }
         let found = self.value(key, Kind::List, problems, Item::as_array)?;
         let mut values = Vec::new();
         for value in found.value {
             let span = value.span();
             let entry = match value {
                 Value::String(text) => Entry::Text(text.value(), span),
-                Value::InlineTable(table) => {
-                    Entry::Table(Section { name, table: Some(table), known: Vec::new() }, span)
-                }
+                Value::InlineTable(one) => Entry::Table(table(one), span),
                 other => {
                     let article = with_article(other.type_name());
                     let path = &found.path;

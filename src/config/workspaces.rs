@@ -1,12 +1,12 @@
 //! The section `[azure]`: what is wanted of Microsoft's services, and the hosts that follow from it.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use super::edit::text::Text;
 use super::networks::shown;
+use super::place::open_plain;
 use super::problem::Problems;
 use super::schema::Config;
 use super::section::{Entry, Section};
@@ -88,7 +88,7 @@ fn open_catalog(named: &str, file: &Path) -> Result<Cow<'static, Catalog>, Strin
     // Beside the configuration unless absolute.
     let path = file.parent().unwrap_or(Path::new("")).join(named);
     let mut text = String::new();
-    let read = File::open(&path)
+    let read = open_plain(&path)
         .and_then(|file| file.take(ENDPOINTS_BYTES_MAX + 1).read_to_string(&mut text));
     let catalog = match read {
         Err(error) => Err(error.to_string()),
@@ -225,6 +225,32 @@ mod tests {
         assert_eq!(&*wanted.hybrid_workers[1].code, "jpe");
         assert_eq!(wanted.hybrid_workers[1].registered, Registered::Cmdlet);
         assert!(config.allows_workspace_certificates && !config.derived_hosts.is_empty());
+    }
+
+    #[test]
+    fn a_header_for_each_entry_is_the_same_list() {
+        let file = Path::new("f.toml");
+        let of = |text: String| parse(text.as_bytes(), file).unwrap().azure;
+        let headers = of(format!(
+            "[[azure.workspaces]]\nid = \"{ID}\"\nregions = [\"westeurope\"]\n\
+             [[azure.hybrid_workers]]\nlocation = \"Japan\"\nregistered = \"cmdlet\"\n"
+        ));
+        let braces = of(format!(
+            "[azure]\nworkspaces = [{{ id = \"{ID}\", regions = [\"westeurope\"] }}]\n\
+             hybrid_workers = [{{ location = \"Japan\", registered = \"cmdlet\" }}]\n"
+        ));
+        assert_eq!(format!("{headers:?}"), format!("{braces:?}"));
+        for (text, told) in [
+            (
+                "[[azure.workspaces]]\ncloud = \"usgov\"",
+                "f.toml:1:1: azure.workspaces: a workspace",
+            ),
+            ("[[azure.workspaces]]\nidd = \"x\"", "f.toml:1:1: azure.workspaces: a workspace"),
+            ("[[allow.hosts]]\na = 1", "f.toml:1:1: allow.hosts must be a list of strings"),
+        ] {
+            let problems = parse(text.as_bytes(), file).unwrap_err();
+            assert!(problems[0].to_string().starts_with(told), "{}", problems[0]);
+        }
     }
 
     #[test]

@@ -108,3 +108,14 @@ fn strings_take_the_place_of_tables_by_config_set() {
     );
     site.expect("config set azure.cloud mars", 2, &["azure.cloud must be one of"]);
 }
+
+#[test]
+fn a_header_for_each_workspace_is_read_and_left_to_the_hand() {
+    let text = format!("[[azure.workspaces]]\nid = \"{ID}\"\n");
+    let site = Site::new(&text);
+    site.expect("check", 0, &["from azure"]);
+    site.expect("workspace list", 0, &[ID, "cloud public"]);
+    site.expect(&format!("workspace remove {ID}"), 1, &["edit it by hand"]);
+    assert_eq!(site.text(), text);
+    site.expect("allowed-host add a.test.com", 0, &["a.test.com is allowed now"]);
+}

@@ -41,7 +41,8 @@
 //! | [`cli`] | the command line | how it is done |
 //!
 //! Who may import whom is checked by `tests/tidy.rs`: `proto` <- `logic` <- `net`, `observe` <- `serve` <-
-//! `cli`, with `sys` below `net`, `config` beside `serve`, and `feed` between the two; never upward.
+//! `cli`, with `sys` below `net` (and one file opened by it for `observe`), `config` beside `serve`, and `feed`
+//! between the two; never upward.
 //!
 //! # The stages of a session
 //!

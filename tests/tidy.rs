@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("logic", &["proto"]),
     ("sys", &[]),
     ("net", &["sys", "logic::flow", "proto::target"]),
-    ("observe", &["logic", "proto::tls::Version"]),
+    ("observe", &["logic", "proto::tls::Version", "sys::open_to_append"]),
     ("feed", &["proto", "logic", "config"]),
     ("serve", &["proto", "logic", "sys", "net", "observe", "config", "feed"]),
     ("azure", &["logic"]),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::problem::{Problem, position};
@@ -47,7 +47,7 @@ impl Place {
     /// The file is named and missing, or there and not readable.
     pub fn read(&self) -> Result<Option<Vec<u8>>, Problem> {
         let mut bytes = Vec::new();
-        let read = File::open(&self.file)
+        let read = open_plain(&self.file)
             .and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
         match read {
             Ok(_) => Ok(Some(bytes)),
@@ -58,6 +58,18 @@ impl Place {
             }
         }
     }
+}
+
+/// Opens a file for reading, at the end of all links. A named pipe would hold the program up until
+/// somebody writes to it, and what it gave once is not there for the next reading.
+///
+/// # Errors
+/// As open(2), and where it is no plain file.
+pub(super) fn open_plain(file: &Path) -> io::Result<File> {
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no plain file"));
+    }
+    File::open(file)
 }
 
 /// The text of `bytes`, with its byte order mark.

@@ -1,10 +1,11 @@
 //! Lines on a byte stream: stderr, or a file that can be opened again under its name.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+
+use crate::sys::open_to_append;
 
 use super::events::Event;
 use super::lines;
@@ -35,7 +36,7 @@ impl Stream {
     /// # Errors
     /// As open(2).
     pub(super) fn of_file(format: Format, path: &Path) -> io::Result<Stream> {
-        let file = open(path)?;
+        let file = open_to_append(path)?;
         Ok(Stream { path: Some(path.to_owned()), ..Stream::new(format, Box::new(file)) })
     }
 
@@ -81,16 +82,12 @@ impl Sink for Stream {
         let Some(path) = &self.path else { return Ok(()) };
         let at_path =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let file = open(path).map_err(at_path)?;
+        let file = open_to_append(path).map_err(at_path)?;
         // The torn line is in the other file, where this one is new.
         self.is_torn &= file.metadata().map_err(at_path)?.len() > 0;
         self.stream = Box::new(file);
         Ok(())
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@
 //! - [`Signals`]: what an operator sends to the process;
 //! - [`tell_manager`], [`manager_patience`], [`inherited_listeners`]: what a service manager such as
 //!   systemd is told, asks for and hands over;
+//! - [`open_to_append`]: a file to append to, without waiting for anybody;
 //! - [`create_private`], [`keep_owner`], [`keep_readers`], [`keep_access`], [`keep_attributes`],
 //!   [`let_all_read`]: who may read and write a file;
 //! - [`sync_folder`]: names of files seen to the disk.

@@ -167,6 +167,21 @@ pub fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
+/// A file to append to, made where there is none. Waits for nobody: a named pipe must have its reader.
+///
+/// # Errors
+/// As open(2).
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().append(true).create(true).custom_flags(nonblock).open(path);
+    opened.map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::NXIO) => {
+            io::Error::new(io::ErrorKind::NotConnected, "it is a named pipe that nobody reads")
+        }
+        _ => error,
+    })
+}
+
 /// Gives `new` the owner and group of `old`.
 ///
 /// # Errors

@@ -129,6 +129,14 @@ pub fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).open(path)
 }
 
+/// A file to append to, made where there is none.
+///
+/// # Errors
+/// As CreateFile.
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
 /// Nothing to do: both files inherit owner and access list in the same folder.
 ///
 /// # Errors

@@ -43,7 +43,34 @@ fn what_is_fine_is_told_too() {
         Site::new(text).expect("check", 0, words);
     }
     Site::empty().expect("check", 2, &["sluice.toml: the configuration cannot be read"]);
+    let twice = "listen = [\"127.0.0.1:1\", \"127.0.0.1:1\", \"192.0.2.1:1\"]\n";
+    let warned = [
+        "sluice.toml:1:26: warning: listen: 127.0.0.1:1 stands here twice",
+        "sluice.toml:1:41: warning: listen: 192.0.2.1 is no address of this machine",
+    ];
+    Site::new(twice).expect("check", 0, &warned);
     let folder = Site::empty();
     std::fs::create_dir(&folder.file).unwrap();
     folder.expect("check", 2, &["cannot be read"]);
+}
+
+/// Opening a named pipe waits for its other end.
+#[cfg(unix)]
+#[test]
+fn what_would_hold_the_start_up_is_refused() {
+    let site = Site::empty();
+    let pipe = |path: &std::path::Path| {
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    };
+    pipe(&site.file);
+    for line in ["run", "check", "config get"] {
+        site.expect(line, 2, &["cannot be read: it is no plain file"]);
+    }
+    site.expect("config set workers 1", 1, &["cannot be replaced: it is no plain file"]);
+    let site = Site::empty();
+    let events = site.folder.path().join("events");
+    pipe(&events);
+    std::fs::write(&site.file, format!("events.to = \"file:{}\"\n", events.display())).unwrap();
+    site.expect("run", 2, &["events: cannot be opened", "it is a named pipe that nobody reads"]);
 }

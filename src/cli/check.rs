@@ -97,13 +97,12 @@ fn of_this_machine(text: &Text, config: &Config) -> Vec<(usize, String)> {
     warnings
 }
 
-/// Whether this machine has the address, or the address family at all, whose lack does not end a start.
+/// Whether this machine has the address. One of a family that it lacks counts too: that ends no start.
 fn can_be_bound(address: IpAddr) -> bool {
     // A port of the system's choice: that of a gateway that runs is its own.
-    match UdpSocket::bind((address, 0)) {
-        Err(error) => error.kind() != ErrorKind::AddrNotAvailable,
-        Ok(_) => true,
-    }
+    let bound = UdpSocket::bind((address, 0));
+    address.is_unspecified()
+        || !bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
 
 fn says(config: &Config) -> String {

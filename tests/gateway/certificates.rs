@@ -18,7 +18,7 @@ use crate::support::gateway::{Gateway, KINDS, Kind, SPLICE, Setup, each};
 use crate::support::peer::{CUTS, Cut};
 use crate::support::rota::Rota;
 use crate::support::server::Server;
-use crate::support::tls::{alert, answer_13, change_cipher_spec, hello_of};
+use crate::support::tls::{alert, answer_13, change_cipher_spec, hello_of, retry};
 use crate::support::tunnel::Tunnel;
 
 const CN: &[u8] = &[0x55, 4, 3];
@@ -399,7 +399,9 @@ fn a_handshake_that_stops_ends_at_its_deadline_and_names_who_was_waited_for() {
     let whole = introduction();
     let shown = shows(&[&[(CN, UTF8, b"Gateway")]]);
     let retry = retry();
-    let rows: [(&str, &[u8], &[u8], &str, bool); 5] = [
+    /// What is missing, what came down and up before, who was waited for, and whether a version is known.
+    type Row<'a> = (&'static str, &'a [u8], &'a [u8], &'static str, bool);
+    let rows: [Row<'_>; 5] = [
         ("the server's hello", b"", b"", "await_server_hello.remote", false),
         ("the second hello", &retry, b"", "await_server_hello.client", true),
         ("the server's end", half, b"", "await_handshake.remote", true),
@@ -424,9 +426,4 @@ fn a_handshake_that_stops_ends_at_its_deadline_and_names_who_was_waited_for() {
         assert_eq!(verified, 0, "{what}");
     }
     gateway.stop();
-}
-
-fn retry() -> Vec<u8> {
-    let sample = SampleServerHello { retry: true, ..SampleServerHello::default() };
-    in_records(&[server_hello(&sample)], 1 << 14)
 }

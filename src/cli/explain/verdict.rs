@@ -143,7 +143,7 @@ pub(super) fn dialled(
     let allowed: Vec<IpAddr> = allowed.map(|judged| judged.address).collect();
     if allowed.is_empty() {
         let first = judged.first().map(|judged| judged.address.to_string()).unwrap_or_default();
-        let named = match judged.iter().any(|judged| judged.needs_its_name()) {
+        let named = match judged.first().is_some_and(Judged::needs_its_name) {
             true => "name this very address in allow.addresses, as no range admits it",
             false => "add its range to allow.addresses",
         };

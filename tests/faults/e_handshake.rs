@@ -12,7 +12,7 @@ use crate::support::peer::{Cut, Peer};
 #[cfg(target_os = "linux")]
 use crate::support::process::wait_until_read;
 use crate::support::server::Server;
-use crate::support::tls::{NAMED, answer_13, hello};
+use crate::support::tls::hello;
 use crate::support::tunnel::Tunnel;
 
 fn setup(kind: Kind, server: &Server) -> Setup {
@@ -24,17 +24,7 @@ fn good_hellos_pass_unchanged() {
     bench::play(&hellos::good(), setup, |bench: &Bench<'_>, flight: &Flight, cut: Cut| {
         let what = format!("{}, {cut:?}, {}", bench.kind, flight.shown());
         let Bench { gateway, server, .. } = bench;
-        let mut tunnel = Tunnel::open_to(gateway, server, &server.named());
-        let session = gateway.session_of(&tunnel.client);
-        tunnel.client.send_cut(&flight.bytes, cut);
-        let came = tunnel.server.read_exact(flight.bytes.len());
-        assert!(came == flight.bytes, "{what}: other bytes arrive");
-        tunnel.server.send_cut(&answer_13(), cut);
-        tunnel.client.expect(&answer_13());
-        let verified = gateway.events().of("tls_verified", &session);
-        let told = (verified.id(), verified.text("tls_version"), verified.text("server_name"));
-        assert_eq!(told, (107, "1.3", NAMED), "{what}");
-        assert_eq!(verified.text("level"), "debug");
+        Tunnel::carries(gateway, server, &flight.bytes, cut, &what);
     });
 }
 

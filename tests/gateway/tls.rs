@@ -5,29 +5,15 @@ use sluice::proto::tls::Version;
 use sluice::proto::tls::record::ContentType;
 use sluice::proto::tls::sample::{SampleHello, SampleServerHello, records};
 
-use crate::support::gateway::{Gateway, KINDS, SPLICE, Setup};
+use crate::support::gateway::{KINDS, SPLICE, Setup};
 use crate::support::handshake::{MISMATCH, Refused, UNREADABLE, expect_refusal};
-use crate::support::peer::{CUTS, Cut, Step};
+use crate::support::peer::{CUTS, Step};
 use crate::support::rota::Rota;
 use crate::support::server::Server;
 use crate::support::tls::{
-    NAMED, alert, answer_13, answer_of, change_cipher_spec, hello, named, of_version, retry,
-    with_name,
+    alert, answer_13, answer_of, change_cipher_spec, hello, named, of_version, retry, with_name,
 };
 use crate::support::tunnel::Tunnel;
-
-fn pass(gateway: &Gateway, server: &Server, hello: &[u8], cut: Cut, what: &str) {
-    let mut tunnel = Tunnel::open_to(gateway, server, &server.named());
-    let session = gateway.session_of(&tunnel.client);
-    tunnel.client.send_cut(hello, cut);
-    assert!(tunnel.server.read_exact(hello.len()) == hello, "{what}: other bytes arrive");
-    tunnel.server.send_cut(&answer_13(), cut);
-    tunnel.client.expect(&answer_13());
-    let verified = gateway.events().of("tls_verified", &session);
-    let told = (verified.id(), verified.text("tls_version"), verified.text("server_name"));
-    assert_eq!(told, (107, "1.3", NAMED), "{what}");
-    assert_eq!(verified.text("level"), "debug");
-}
 
 #[test]
 fn an_alert_instead_of_an_answer_passes_to_the_client() {
@@ -98,7 +84,7 @@ fn early_data_passes_behind_its_hello() {
         let early = records(ContentType::ApplicationData, Version::TLS12, &[7; 40_000], 1 << 14);
         let sent = [named(SampleHello::default()), change_cipher_spec(), early].concat();
         for cut in CUTS {
-            pass(&gateway, &server, &sent, cut, &format!("{kind}, {cut:?}, early data"));
+            Tunnel::carries(&gateway, &server, &sent, cut, &format!("{kind}, {cut:?}, early data"));
         }
         gateway.stop();
     }

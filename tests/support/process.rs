@@ -24,16 +24,8 @@ pub fn wait_until_read(stream: &TcpStream) {
 
 /// Bytes of a connection of this machine that are not acknowledged, and that are not read.
 fn queues(local: SocketAddr, remote: SocketAddr) -> Option<(u64, u64)> {
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of connections");
-    let (local, remote) = (spelled(local), spelled(remote));
-    table.lines().find_map(|line| {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        if words.next()? != local || words.next()? != remote {
-            return None;
-        }
-        let (unsent, unread) = words.nth(1)?.split_once(':')?;
-        Some((u64::from_str_radix(unsent, 16).ok()?, u64::from_str_radix(unread, 16).ok()?))
-    })
+    let (unsent, unread) = in_table(local, remote, QUEUES)?;
+    Some((u64::from_str_radix(&unsent, 16).ok()?, u64::from_str_radix(&unread, 16).ok()?))
 }
 
 /// When the keep-alive of a connection of this machine is due; `None` where it has none.
@@ -41,6 +33,17 @@ pub fn keepalive_of(local: SocketAddr, remote: SocketAddr) -> Option<Duration> {
     const KEEPALIVE: &str = "02";
     /// The table tells times in USER_HZ, which is 100 wherever Linux still runs.
     const TICK_MS: u64 = 10;
+    let (kind, ticks) = in_table(local, remote, TIMER)?;
+    let ticks = u64::from_str_radix(&ticks, 16).ok().filter(|_| kind == KEEPALIVE)?;
+    Some(Duration::from_millis(ticks * TICK_MS))
+}
+
+/// Columns of the kernel's table of connections, counted from that of the state.
+const QUEUES: usize = 1;
+const TIMER: usize = 2;
+
+/// Both halves of a column of a connection of this machine.
+fn in_table(local: SocketAddr, remote: SocketAddr, column: usize) -> Option<(String, String)> {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of connections");
     let (local, remote) = (spelled(local), spelled(remote));
     table.lines().find_map(|line| {
@@ -48,9 +51,8 @@ pub fn keepalive_of(local: SocketAddr, remote: SocketAddr) -> Option<Duration> {
         if words.next()? != local || words.next()? != remote {
             return None;
         }
-        let (kind, ticks) = words.nth(2)?.split_once(':')?;
-        let ticks = u64::from_str_radix(ticks, 16).ok().filter(|_| kind == KEEPALIVE)?;
-        Some(Duration::from_millis(ticks * TICK_MS))
+        let (one, other) = words.nth(column)?.split_once(':')?;
+        Some((one.to_owned(), other.to_owned()))
     })
 }
 

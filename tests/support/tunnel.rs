@@ -1,7 +1,7 @@
 //! A tunnel with both of its ends in hand.
 
 use super::gateway::Gateway;
-use super::peer::Peer;
+use super::peer::{Cut, Peer};
 use super::server::Server;
 use super::tls;
 
@@ -40,5 +40,22 @@ impl Tunnel {
         self.server.expect(&hello);
         self.server.send(&answer);
         self.client.expect(&answer);
+    }
+
+    /// Exchanges this hello and an answer, which must arrive as they were sent, and be told as verified.
+    ///
+    /// # Panics
+    /// Where they do not; `what` says which hello it was.
+    pub fn carries(gateway: &Gateway, server: &Server, hello: &[u8], cut: Cut, what: &str) {
+        let mut tunnel = Tunnel::open_to(gateway, server, &server.named());
+        let session = gateway.session_of(&tunnel.client);
+        tunnel.client.send_cut(hello, cut);
+        assert!(tunnel.server.read_exact(hello.len()) == hello, "{what}: other bytes arrive");
+        tunnel.server.send_cut(&tls::answer_13(), cut);
+        tunnel.client.expect(&tls::answer_13());
+        let verified = gateway.events().of("tls_verified", &session);
+        let told = (verified.id(), verified.text("tls_version"), verified.text("server_name"));
+        assert_eq!(told, (107, "1.3", tls::NAMED), "{what}");
+        assert_eq!(verified.text("level"), "debug");
     }
 }

@@ -283,11 +283,7 @@ fn canonical(list: &List, texts: &[String]) -> Result<Vec<(String, String)>, Fai
             Err(why) => wrong.push(format!("\"{}\": {why}", shown(text))),
         }
     }
-    if wrong.is_empty() {
-        return Ok(read);
-    }
-    wrong.push("Nothing was changed".to_owned());
-    Err(Failure::Usage(wrong.join("\n")))
+    outcome::unless_wrong(read, wrong)
 }
 
 /// The entries of the file. What cannot be read is a problem of the file, told when that is judged.

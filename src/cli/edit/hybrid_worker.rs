@@ -108,11 +108,7 @@ fn asked(
             Err(why) => wrong.push(format!("\"{}\": {why}", shown(text))),
         }
     }
-    if wrong.is_empty() {
-        return Ok(asked);
-    }
-    wrong.push("Nothing was changed".to_owned());
-    Err(Failure::Usage(wrong.join("\n")))
+    outcome::unless_wrong(asked, wrong)
 }
 
 fn entry(worker: &HybridWorker, catalog: &Catalog) -> Entry {

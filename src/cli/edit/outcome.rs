@@ -81,6 +81,18 @@ pub(super) fn change(
     Ok(told)
 }
 
+/// What was read of a command line, unless some of it is wrong: then every mistake.
+///
+/// # Errors
+/// Where there is one.
+pub(super) fn unless_wrong<T>(read: T, mut wrong: Vec<String>) -> Result<T, Failure> {
+    if wrong.is_empty() {
+        return Ok(read);
+    }
+    wrong.push("Nothing was changed".to_owned());
+    Err(Failure::Usage(wrong.join("\n")))
+}
+
 /// When a change takes effect, as far as that is known; nothing where nothing was changed.
 pub(super) fn effect(outcome: &Outcome, place: &Place, keys: &[&str]) -> Option<String> {
     let file = outcome.file.display();

@@ -112,11 +112,7 @@ fn asked(flags: &AddFlags, config: &Config) -> Result<Vec<Entry>, Failure> {
             Err(why) => wrong.push(format!("\"{}\": {why}", shown(text))),
         }
     }
-    if wrong.is_empty() {
-        return Ok(asked);
-    }
-    wrong.push("Nothing was changed".to_owned());
-    Err(Failure::Usage(wrong.join("\n")))
+    outcome::unless_wrong(asked, wrong)
 }
 
 fn entry(workspace: &Workspace, config: &Config) -> Entry {

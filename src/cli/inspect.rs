@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::observe::histograms::Timing;
+use crate::observe::histograms::Measure;
 use crate::observe::status::{
     ConfigurationStatus, CounterStatus, FeedStatus, RelayProxyStatus, Status, WorkerStatus,
 };
@@ -56,8 +56,8 @@ pub(super) struct ReportFlags {
     pub(super) format: ReportFormat,
 
     /// Only this one, as a plotter wants it
-    #[arg(long, value_name = "TIMING", value_parser = timing)]
-    pub(super) of: Option<Timing>,
+    #[arg(long, value_name = "MEASURE", value_parser = measure)]
+    pub(super) of: Option<Measure>,
 }
 
 /// The form of a report.
@@ -115,7 +115,7 @@ pub(super) fn report(file: Option<&Path>, flags: &ReportFlags) -> ExitCode {
         ReportFormat::Json => "json",
         ReportFormat::Hgrm => "hgrm",
     };
-    let of = flags.of.map_or(String::new(), |timing| format!("&of={}", timing.as_str()));
+    let of = flags.of.map_or(String::new(), |measure| format!("&of={}", measure.as_str()));
     print(
         Running::find(file)
             .and_then(|running| running.get(&format!("/report?format={format}{of}"))),
@@ -328,9 +328,9 @@ fn span(seconds: f64) -> String {
     if days > 0 { format!("{days} d {clock}") } else { clock }
 }
 
-fn timing(text: &str) -> Result<Timing, String> {
-    let names = Timing::ALL.map(Timing::as_str).join(", ");
-    let known = Timing::ALL.into_iter().find(|timing| timing.as_str() == text);
+fn measure(text: &str) -> Result<Measure, String> {
+    let names = Measure::ALL.map(Measure::as_str).join(", ");
+    let known = Measure::ALL.into_iter().find(|measure| measure.as_str() == text);
     known.ok_or_else(|| format!("expected one of {names}"))
 }
 
@@ -437,8 +437,8 @@ mod tests {
     }
 
     #[test]
-    fn timings_are_named_as_in_the_report() {
-        assert_eq!(timing("setup"), Ok(Timing::SetUp));
-        assert!(timing("set-up").unwrap_err().contains("resolve, dial, setup"));
+    fn measures_are_named_as_in_the_report() {
+        assert_eq!(measure("setup"), Ok(Measure::SetUp));
+        assert!(measure("set-up").unwrap_err().contains("resolve, dial, setup"));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::histograms::{Distribution, Timing, Timings};
+use super::histograms::{Distribution, Histograms, Measure};
 use crate::logic::limits::Limits;
 use crate::logic::relay_proxies::RelayProxy;
 
@@ -122,9 +122,9 @@ impl Gauges {
         &self.workers
     }
 
-    /// What all workers recorded of `timing`.
-    pub fn distribution(&self, timing: Timing) -> Distribution {
-        Distribution::merged(timing, self.workers.iter().map(|worker| &worker.timings))
+    /// What all workers recorded of `measure`.
+    pub fn distribution(&self, measure: Measure) -> Distribution {
+        Distribution::merged(measure, self.workers.iter().map(|worker| &worker.histograms))
     }
 
     /// The gateway begins to drain: it is not ready any more.
@@ -197,8 +197,8 @@ pub struct WorkerGauges {
     pipes_out: AtomicUsize,
     pipes_pooled: AtomicUsize,
     buffers_out: AtomicUsize,
-    /// How long things take there.
-    pub timings: Timings,
+    /// How long things take there, and how much they move.
+    pub histograms: Histograms,
 }
 
 /// What a worker holds, told at the end of a turn.
@@ -237,7 +237,7 @@ impl WorkerGauges {
             pipes_out: AtomicUsize::new(0),
             pipes_pooled: AtomicUsize::new(0),
             buffers_out: AtomicUsize::new(0),
-            timings: Timings::new(),
+            histograms: Histograms::new(),
         }
     }
 
@@ -249,7 +249,7 @@ impl WorkerGauges {
 
     /// All is served that there was, and the next poll follows. The turn began at `began`.
     pub fn turn_ends(&self, began: Instant, now: Instant, held: Held) {
-        self.timings.record(Timing::Turn, now.saturating_duration_since(began));
+        self.histograms.record_time(Measure::Turn, now.saturating_duration_since(began));
         self.sessions.store(held.sessions, Relaxed);
         self.pipes_out.store(held.pipes_out, Relaxed);
         self.pipes_pooled.store(held.pipes_pooled, Relaxed);
@@ -313,8 +313,8 @@ mod tests {
         let held = Held { sessions: 4, pipes_out: 1, pipes_pooled: 2, buffers_out: 3 };
         worker.turn_ends(start, after(7_000), held);
         assert_eq!((worker.doing(after(9_000)), worker.held()), (Doing::Sleeps, held));
-        let turns = Distribution::merged(Timing::Turn, [&worker.timings]);
-        assert_eq!((turns.count(), turns.sum()), (1, Duration::from_secs(7)));
+        let turns = Distribution::merged(Measure::Turn, [&worker.histograms]);
+        assert_eq!((turns.count(), turns.sum()), (1, 7_000_000));
         worker.is_over();
         assert_eq!(worker.doing(after(9_000)), Doing::IsOver);
     }

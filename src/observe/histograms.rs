@@ -1,9 +1,10 @@
-//! How long things take, as histograms: recorded by one worker, merged by whoever asks.
+//! How long things take and how much they move, as histograms: recorded by one worker, merged by
+//! whoever asks.
 //!
 //! The buckets are fixed and log-linear, as those of HdrHistogram, but each is an atomic that one
 //! thread writes by a plain load and store. A real HdrHistogram needs a lock around it, and a scrape
-//! that is descheduled while it holds the lock would hold up a worker; here it cannot. One worker's
-//! histograms take 36 KiB.
+//! that is descheduled while it holds the lock would hold up a worker; here it cannot. Nothing is
+//! allocated to record. One worker's histograms take 59 KiB.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -14,9 +15,9 @@ use hdrhistogram::Histogram;
 const STEPS: usize = 32;
 const STEPS_BITS: u32 = STEPS.ilog2();
 
-/// What is timed.
+/// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timing {
+pub enum Measure {
     /// From the question for a name to its answer; names that were known take no time and are not
     /// counted.
     Resolve,
@@ -24,33 +25,77 @@ pub enum Timing {
     Dial,
     /// From a whole CONNECT to the 200.
     SetUp,
+    /// From the 200 to the first bytes of the target that the client was given.
+    FirstByte,
     /// From accept to close of a session that got a well-formed head.
     Session,
+    /// What a session relayed up, where it relayed anything.
+    Upload,
+    /// What one pour moved: a splice out of a pipe, or a write.
+    Pour,
     /// From the return of a worker's poll to its next poll.
     Turn,
+    /// What a poll told of.
+    Ready,
 }
 
-impl Timing {
-    /// All of them, in declaration order.
-    pub const ALL: [Timing; Timing::Turn as usize + 1] =
-        [Timing::Resolve, Timing::Dial, Timing::SetUp, Timing::Session, Timing::Turn];
+/// In what a measure counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Times.
+    Microseconds,
+    /// Amounts.
+    Bytes,
+    /// Numbers.
+    Events,
+}
 
-    /// The spelling in reports and, between `sluice_` and `_seconds`, in metrics.
+impl Measure {
+    /// All of them, in declaration order.
+    pub const ALL: [Measure; Measure::Ready as usize + 1] = [
+        Measure::Resolve,
+        Measure::Dial,
+        Measure::SetUp,
+        Measure::FirstByte,
+        Measure::Session,
+        Measure::Upload,
+        Measure::Pour,
+        Measure::Turn,
+        Measure::Ready,
+    ];
+
+    /// The spelling in reports and, after `sluice_` and before its unit, in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Timing::Resolve => "resolve",
-            Timing::Dial => "dial",
-            Timing::SetUp => "setup",
-            Timing::Session => "session",
-            Timing::Turn => "loop_turn",
+            Measure::Resolve => "resolve",
+            Measure::Dial => "dial",
+            Measure::SetUp => "setup",
+            Measure::FirstByte => "first_byte",
+            Measure::Session => "session",
+            Measure::Upload => "upload",
+            Measure::Pour => "pour",
+            Measure::Turn => "loop_turn",
+            Measure::Ready => "ready",
         }
     }
 
-    /// Microseconds fit into so many bits; longer times count as the longest. 18 minutes are far
-    /// beyond every limit of a set-up, 12 days hold nearly every session.
+    /// In what it counts.
+    pub const fn unit(self) -> Unit {
+        match self {
+            Measure::Upload | Measure::Pour => Unit::Bytes,
+            Measure::Ready => Unit::Events,
+            _ => Unit::Microseconds,
+        }
+    }
+
+    /// Values fit into so many bits; greater ones count as the greatest. Of times, 18 minutes are far
+    /// beyond every limit of a set-up, and 12 days hold nearly every session; a TiB holds nearly every
+    /// upload, 16 MiB every pipe and buffer, and a poll tells of 1,024 events at most.
     const fn bits(self) -> u32 {
         match self {
-            Timing::Session => 40,
+            Measure::Session | Measure::Upload => 40,
+            Measure::Pour => 24,
+            Measure::Ready => 16,
             _ => 30,
         }
     }
@@ -58,92 +103,111 @@ impl Timing {
 
 /// The histograms of one worker, which alone records.
 #[derive(Debug)]
-pub struct Timings([Recorder; Timing::ALL.len()]);
+pub struct Histograms([Recorder; Measure::ALL.len()]);
 
-impl Timings {
+impl Histograms {
     /// Empty ones.
-    pub fn new() -> Timings {
-        Timings(Timing::ALL.map(Recorder::new))
+    pub fn new() -> Histograms {
+        Histograms(Measure::ALL.map(Recorder::new))
     }
 
-    /// Records one duration. Two threads that record at once lose one of both.
-    pub fn record(&self, timing: Timing, duration: Duration) {
-        self.0[timing as usize].record(duration);
+    /// Records one value in the unit of `measure`. Two threads that record at once lose one of both.
+    pub fn record(&self, measure: Measure, value: u64) {
+        self.0[measure as usize].record(value);
     }
 
-    /// What was recorded, at this moment.
-    fn of(&self, timing: Timing) -> &Recorder {
-        &self.0[timing as usize]
+    /// Records one duration.
+    pub fn record_time(&self, measure: Measure, duration: Duration) {
+        debug_assert_eq!(measure.unit(), Unit::Microseconds);
+        self.record(measure, u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
 }
 
-impl Default for Timings {
-    fn default() -> Timings {
-        Timings::new()
+impl Default for Histograms {
+    fn default() -> Histograms {
+        Histograms::new()
     }
 }
 
 #[derive(Debug)]
 struct Recorder {
     buckets: Box<[AtomicU64]>,
-    sum_us: AtomicU64,
+    sum: AtomicU64,
+    least: AtomicU64,
+    most: AtomicU64,
 }
 
 impl Recorder {
-    fn new(timing: Timing) -> Recorder {
-        let buckets = (0..buckets(timing.bits())).map(|_| AtomicU64::new(0)).collect();
-        Recorder { buckets, sum_us: AtomicU64::new(0) }
+    fn new(measure: Measure) -> Recorder {
+        let buckets = (0..buckets(measure.bits())).map(|_| AtomicU64::new(0)).collect();
+        let [sum, most] = [0, 0].map(AtomicU64::new);
+        Recorder { buckets, sum, least: AtomicU64::new(u64::MAX), most }
     }
 
-    fn record(&self, duration: Duration) {
-        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let bucket = &self.buckets[bucket_of(us).min(self.buckets.len() - 1)];
-        // One writer: nothing is lost between load and store, and no bus is locked.
+    /// One writer: nothing is lost between load and store, and no bus is locked.
+    fn record(&self, value: u64) {
+        let bucket = &self.buckets[bucket_of(value).min(self.buckets.len() - 1)];
         bucket.store(bucket.load(Relaxed) + 1, Relaxed);
-        self.sum_us.store(self.sum_us.load(Relaxed).wrapping_add(us), Relaxed);
+        self.sum.store(self.sum.load(Relaxed).wrapping_add(value), Relaxed);
+        if value < self.least.load(Relaxed) {
+            self.least.store(value, Relaxed);
+        }
+        if value > self.most.load(Relaxed) {
+            self.most.store(value, Relaxed);
+        }
     }
 }
 
-/// What several workers recorded of one timing.
+/// What several workers recorded of one measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distribution {
     buckets: Vec<u64>,
-    sum_us: u64,
+    sum: u64,
+    least: u64,
+    most: u64,
 }
 
 impl Distribution {
-    /// The sum of `timing` over `workers`.
+    /// The sum of `measure` over `workers`.
     pub fn merged<'a>(
-        timing: Timing,
-        workers: impl IntoIterator<Item = &'a Timings>,
+        measure: Measure,
+        workers: impl IntoIterator<Item = &'a Histograms>,
     ) -> Distribution {
-        let mut merged = Distribution { buckets: vec![0; buckets(timing.bits())], sum_us: 0 };
-        for recorder in workers.into_iter().map(|timings| timings.of(timing)) {
+        let buckets = vec![0; buckets(measure.bits())];
+        let mut merged = Distribution { buckets, sum: 0, least: u64::MAX, most: 0 };
+        for recorder in workers.into_iter().map(|histograms| &histograms.0[measure as usize]) {
             for (sum, bucket) in merged.buckets.iter_mut().zip(&recorder.buckets) {
                 *sum += bucket.load(Relaxed);
             }
-            merged.sum_us = merged.sum_us.wrapping_add(recorder.sum_us.load(Relaxed));
+            merged.sum = merged.sum.wrapping_add(recorder.sum.load(Relaxed));
+            merged.least = merged.least.min(recorder.least.load(Relaxed));
+            merged.most = merged.most.max(recorder.most.load(Relaxed));
         }
         merged
     }
 
-    /// Durations recorded.
+    /// Values recorded.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// The sum of all durations, exact.
-    pub fn sum(&self) -> Duration {
-        Duration::from_micros(self.sum_us)
+    /// The sum of all values, exact.
+    pub fn sum(&self) -> u64 {
+        self.sum
     }
 
-    /// How many are at most as long as each of `bounds_us`, which ascend.
-    pub fn up_to(&self, bounds_us: &[u64]) -> Vec<u64> {
+    /// The least and the greatest value, exact; none where nothing was recorded.
+    pub fn ends(&self) -> Option<(u64, u64)> {
+        (self.least <= self.most).then_some((self.least, self.most))
+    }
+
+    /// How many are at most as great as each of `bounds`, which ascend.
+    pub fn up_to(&self, bounds: &[u64]) -> Vec<u64> {
         let mut filled = self.buckets.iter().enumerate().peekable();
         let mut count = 0;
-        let mut counts = Vec::with_capacity(bounds_us.len());
-        for &bound_us in bounds_us {
-            while let Some((_, more)) = filled.next_if(|(index, _)| middle_us(*index) <= bound_us) {
+        let mut counts = Vec::with_capacity(bounds.len());
+        for &bound in bounds {
+            while let Some((_, more)) = filled.next_if(|(index, _)| middle(*index) <= bound) {
                 count += more;
             }
             counts.push(count);
@@ -151,13 +215,13 @@ impl Distribution {
         counts
     }
 
-    /// The same as an HdrHistogram of microseconds, which knows of quantiles.
+    /// The same as an HdrHistogram, which knows of quantiles.
     pub fn quantiles(&self) -> Histogram<u64> {
-        let longest_us = middle_us(self.buckets.len() - 1).max(2);
-        let mut histogram = Histogram::new_with_bounds(1, longest_us, 2)
+        let greatest = middle(self.buckets.len() - 1).max(2);
+        let mut histogram = Histogram::new_with_bounds(1, greatest, 2)
             .expect("2 digits from 1 to more than 2 are within what it takes");
         for (index, &count) in self.buckets.iter().enumerate().filter(|(_, count)| **count > 0) {
-            histogram.saturating_record_n(middle_us(index), count);
+            histogram.saturating_record_n(middle(index), count);
         }
         histogram
     }
@@ -169,16 +233,16 @@ const fn buckets(bits: u32) -> usize {
 }
 
 /// Below [`STEPS`] each value has a bucket; from there on each power of two has [`STEPS`].
-const fn bucket_of(us: u64) -> usize {
-    if us < STEPS as u64 {
-        return us as usize;
+const fn bucket_of(value: u64) -> usize {
+    if value < STEPS as u64 {
+        return value as usize;
     }
-    let shift = us.ilog2() - STEPS_BITS;
-    STEPS * shift as usize + (us >> shift) as usize
+    let shift = value.ilog2() - STEPS_BITS;
+    STEPS * shift as usize + (value >> shift) as usize
 }
 
 /// The value that stands for a bucket.
-const fn middle_us(index: usize) -> u64 {
+const fn middle(index: usize) -> u64 {
     if index < 2 * STEPS {
         return index as u64;
     }
@@ -191,60 +255,65 @@ const fn middle_us(index: usize) -> u64 {
 mod tests {
     use super::*;
 
-    fn distribution(timing: Timing, values_us: &[u64]) -> Distribution {
-        let timings = Timings::new();
-        for &us in values_us {
-            timings.record(timing, Duration::from_micros(us));
+    fn distribution(measure: Measure, values: &[u64]) -> Distribution {
+        let histograms = Histograms::new();
+        for &value in values {
+            histograms.record(measure, value);
         }
-        Distribution::merged(timing, [&timings])
+        Distribution::merged(measure, [&histograms])
     }
 
     #[test]
     fn buckets_follow_each_other_and_know_a_value_to_a_fiftieth() {
-        for us in (0..1 << 16).chain((17..40).flat_map(|bit| [(1 << bit) - 1, 1 << bit])) {
-            let (bucket, before) = (bucket_of(us), bucket_of(us.saturating_sub(1)));
-            assert!(bucket == before || bucket == before + 1, "{us}");
-            assert!(middle_us(bucket).abs_diff(us) * 50 <= us, "{us}: {}", middle_us(bucket));
+        for value in (0..1 << 16).chain((17..40).flat_map(|bit| [(1 << bit) - 1, 1 << bit])) {
+            let (bucket, before) = (bucket_of(value), bucket_of(value.saturating_sub(1)));
+            assert!(bucket == before || bucket == before + 1, "{value}");
+            assert!(middle(bucket).abs_diff(value) * 50 <= value, "{value}: {}", middle(bucket));
         }
-        assert_eq!(bucket_of((1 << 40) - 1), buckets(40) - 1);
-        assert_eq!(bucket_of((1 << 30) - 1), buckets(30) - 1);
+        for bits in Measure::ALL.map(Measure::bits) {
+            assert_eq!(bucket_of((1 << bits) - 1), buckets(bits) - 1);
+        }
     }
 
     #[test]
     fn workers_are_merged_and_no_duration_is_too_long() {
-        let (one, two) = (Timings::new(), Timings::new());
-        one.record(Timing::Dial, Duration::from_millis(3));
-        two.record(Timing::Dial, Duration::from_millis(5));
-        two.record(Timing::Dial, Duration::MAX);
-        two.record(Timing::SetUp, Duration::ZERO);
-        let dial = Distribution::merged(Timing::Dial, [&one, &two]);
+        let (one, two) = (Histograms::new(), Histograms::new());
+        one.record_time(Measure::Dial, Duration::from_millis(3));
+        two.record_time(Measure::Dial, Duration::from_millis(5));
+        two.record_time(Measure::Dial, Duration::MAX);
+        two.record_time(Measure::SetUp, Duration::ZERO);
+        let dial = Distribution::merged(Measure::Dial, [&one, &two]);
         assert_eq!(dial.count(), 3);
         assert_eq!(dial.up_to(&[1_000, 4_000, 6_000, 1 << 30]), [0, 1, 2, 3]);
-        assert_eq!(Distribution::merged(Timing::SetUp, [&one, &two]).count(), 1);
-        assert_eq!(Distribution::merged(Timing::Turn, [&one, &two]).count(), 0);
-        let month = distribution(Timing::Session, &[30 * 86_400 * 1_000_000]);
-        assert_eq!((month.count(), month.sum().as_secs()), (1, 30 * 86_400));
+        assert_eq!(dial.ends(), Some((3_000, u64::MAX)));
+        let set_up = Distribution::merged(Measure::SetUp, [&one, &two]);
+        assert_eq!((set_up.count(), set_up.ends()), (1, Some((0, 0))));
+        let turn = Distribution::merged(Measure::Turn, [&one, &two]);
+        assert_eq!((turn.count(), turn.ends()), (0, None));
+        let month_us = 30 * 86_400 * 1_000_000;
+        let month = distribution(Measure::Session, &[month_us]);
+        assert_eq!((month.count(), month.sum()), (1, month_us));
         assert_eq!(month.up_to(&[86_400_000_000]), [0]);
     }
 
     #[test]
     fn quantiles_come_back_within_two_digits() {
         let values: Vec<u64> = (1..=10_000).map(|number| number * 100).collect();
-        let quantiles = distribution(Timing::SetUp, &values).quantiles();
+        let quantiles = distribution(Measure::Upload, &values).quantiles();
         assert_eq!(quantiles.len(), 10_000);
-        for (quantile, us) in [(0.5, 500_000_u64), (0.99, 990_000), (1.0, 1_000_000)] {
+        for (quantile, value) in [(0.5, 500_000_u64), (0.99, 990_000), (1.0, 1_000_000)] {
             let told = quantiles.value_at_quantile(quantile);
-            assert!(told.abs_diff(us) * 40 <= us, "{quantile}: {told} for {us}");
+            assert!(told.abs_diff(value) * 40 <= value, "{quantile}: {told} for {value}");
         }
-        assert_eq!(distribution(Timing::Turn, &[]).quantiles().len(), 0);
+        assert_eq!(distribution(Measure::Turn, &[]).quantiles().len(), 0);
     }
 
     #[test]
     fn the_histograms_of_a_worker_are_small() {
-        let bytes: usize = Timing::ALL.iter().map(|timing| 8 * buckets(timing.bits())).sum();
-        assert!(bytes <= 37 * 1024, "{bytes}");
-        for (index, timing) in Timing::ALL.into_iter().enumerate() {
-            assert_eq!(timing as usize, index);
+        let bytes: usize = Measure::ALL.iter().map(|measure| 8 * buckets(measure.bits())).sum();
+        assert!(bytes <= 59 * 1024, "{bytes}");
+        for (index, measure) in Measure::ALL.into_iter().enumerate() {
+            assert_eq!(measure as usize, index);
         }
     }
 }

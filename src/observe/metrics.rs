@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::counters::Counters;
 use super::gauges::{Configuration, Gauges, Held};
-use super::histograms::Timing;
+use super::histograms::{Measure, Unit};
 use super::status::Inside;
 
 /// The media type of the text.
@@ -21,8 +21,8 @@ pub(super) fn text(counters: &Counters, gauges: &Gauges, inside: &dyn Inside) ->
     of_relay_proxies(&mut page, gauges, inside);
     of_feed(&mut page, gauges, inside);
     of_workers(&mut page, gauges);
-    for timing in Timing::ALL {
-        of_timing(&mut page, timing, gauges);
+    for measure in Measure::ALL {
+        of_measure(&mut page, measure, gauges);
     }
     page.0
 }
@@ -174,36 +174,50 @@ fn of_workers(page: &mut Page, gauges: &Gauges) {
     page.gauge("sluice_buffers_out", "Buffers in use by flows.", sum(|held| held.buffers_out));
 }
 
-fn of_timing(page: &mut Page, timing: Timing, gauges: &Gauges) {
-    let name = format!("sluice_{}_seconds", timing.as_str());
-    let bounds_us = bounds_us(timing);
-    let times = gauges.distribution(timing);
-    page.about(&name, "histogram", help(timing));
-    for (bound_us, count) in bounds_us.iter().zip(times.up_to(bounds_us)) {
-        page.line(format_args!("{name}_bucket{{le=\"{}\"}} {count}", seconds(*bound_us)));
+fn of_measure(page: &mut Page, measure: Measure, gauges: &Gauges) {
+    // Prometheus wants base units: a microsecond is 1/1,000,000 of a second.
+    let (unit, scale) = match measure.unit() {
+        Unit::Microseconds => ("seconds", 1e6),
+        Unit::Bytes => ("bytes", 1.0),
+        Unit::Events => ("events", 1.0),
+    };
+    let name = format!("sluice_{}_{unit}", measure.as_str());
+    let bounds = bounds(measure);
+    let measured = gauges.distribution(measure);
+    page.about(&name, "histogram", help(measure));
+    for (&bound, count) in bounds.iter().zip(measured.up_to(bounds)) {
+        page.line(format_args!("{name}_bucket{{le=\"{}\"}} {count}", bound as f64 / scale));
     }
-    page.line(format_args!("{name}_bucket{{le=\"+Inf\"}} {}", times.count()));
-    page.line(format_args!("{name}_sum {}", times.sum().as_secs_f64()));
-    page.line(format_args!("{name}_count {}", times.count()));
+    page.line(format_args!("{name}_bucket{{le=\"+Inf\"}} {}", measured.count()));
+    page.line(format_args!("{name}_sum {}", measured.sum() as f64 / scale));
+    page.line(format_args!("{name}_count {}", measured.count()));
 }
 
-fn help(timing: Timing) -> &'static str {
-    match timing {
-        Timing::Resolve => {
+fn help(measure: Measure) -> &'static str {
+    match measure {
+        Measure::Resolve => {
             "From the question for a name to its answer, for names not known already."
         }
-        Timing::Dial => "From the first dialling attempt to a connection.",
-        Timing::SetUp => "From a whole CONNECT to its 200.",
-        Timing::Session => "From accept to close of sessions that got a well-formed head.",
-        Timing::Turn => "From the return of a worker's poll to its next poll.",
+        Measure::Dial => "From the first dialling attempt to a connection.",
+        Measure::SetUp => "From a whole CONNECT to its 200.",
+        Measure::FirstByte => {
+            "From the 200 to the first bytes of the target that the client was given."
+        }
+        Measure::Session => "From accept to close of sessions that got a well-formed head.",
+        Measure::Upload => "What sessions relayed up, of those that relayed anything.",
+        Measure::Pour => "What was moved at once out of a pipe or buffer.",
+        Measure::Turn => "From the return of a worker's poll to its next poll.",
+        Measure::Ready => "Of how many events a poll told.",
     }
 }
 
-const fn bounds_us(timing: Timing) -> &'static [u64] {
+/// The buckets that Prometheus is shown, in the unit of the measure.
+const fn bounds(measure: Measure) -> &'static [u64] {
     const MS: u64 = 1_000;
     const S: u64 = 1_000 * MS;
-    match timing {
-        Timing::Resolve | Timing::Dial | Timing::SetUp => &[
+    const MB: u64 = 1_000_000;
+    match measure {
+        Measure::Resolve | Measure::Dial | Measure::SetUp | Measure::FirstByte => &[
             MS / 4,
             MS,
             2_500,
@@ -220,7 +234,7 @@ const fn bounds_us(timing: Timing) -> &'static [u64] {
             10 * S,
             30 * S,
         ],
-        Timing::Session => &[
+        Measure::Session => &[
             10 * MS,
             100 * MS,
             500 * MS,
@@ -236,7 +250,23 @@ const fn bounds_us(timing: Timing) -> &'static [u64] {
             21_600 * S,
             86_400 * S,
         ],
-        Timing::Turn => &[
+        Measure::Upload => &[
+            1_000,
+            10_000,
+            50_000,
+            100_000,
+            250_000,
+            500_000,
+            MB,
+            10 * MB,
+            100 * MB,
+            1_000 * MB,
+            10_000 * MB,
+        ],
+        Measure::Pour => {
+            &[100, 500, 1_500, 4_096, 16_384, 32_768, 65_536, 131_072, 262_144, 1_048_576]
+        }
+        Measure::Turn => &[
             10,
             25,
             50,
@@ -253,6 +283,7 @@ const fn bounds_us(timing: Timing) -> &'static [u64] {
             S,
             5 * S,
         ],
+        Measure::Ready => &[0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024],
     }
 }
 
@@ -286,10 +317,6 @@ impl Page {
     }
 }
 
-fn seconds(us: u64) -> f64 {
-    us as f64 / 1e6
-}
-
 fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64 / 1e3
 }
@@ -317,9 +344,10 @@ mod tests {
             .map(|text| Arc::new(RelayProxy::new(Target::parse(text.as_bytes()).unwrap(), now)));
         proxies[1].failed(Failure::Silent, now);
         sample.gauges.show_relay_proxies(&proxies);
-        let timings = &sample.gauges.workers()[1].timings;
-        timings.record(Timing::SetUp, Duration::from_millis(3));
-        timings.record(Timing::SetUp, Duration::from_secs(100));
+        let histograms = &sample.gauges.workers()[1].histograms;
+        histograms.record_time(Measure::SetUp, Duration::from_millis(3));
+        histograms.record_time(Measure::SetUp, Duration::from_secs(100));
+        histograms.record(Measure::Upload, 200_000);
         text(&sample.counters, &sample.gauges, sample.inside.as_ref())
     }
 
@@ -360,6 +388,12 @@ mod tests {
             "sluice_dial_seconds_count 0",
             "sluice_session_seconds_count 0",
             "sluice_loop_turn_seconds_bucket{le=\"0.00001\"} 0",
+            "sluice_first_byte_seconds_count 0",
+            "sluice_upload_bytes_bucket{le=\"100000\"} 0",
+            "sluice_upload_bytes_bucket{le=\"250000\"} 1",
+            "sluice_upload_bytes_sum 200000",
+            "sluice_pour_bytes_count 0",
+            "sluice_ready_events_bucket{le=\"+Inf\"} 0",
         ] {
             assert!(page.lines().any(|told| told == line), "{line}\n{page}");
         }
@@ -388,8 +422,8 @@ mod tests {
 
     #[test]
     fn bounds_ascend() {
-        for timing in Timing::ALL {
-            assert!(bounds_us(timing).is_sorted_by(|a, b| a < b), "{timing:?}");
+        for measure in Measure::ALL {
+            assert!(bounds(measure).is_sorted_by(|a, b| a < b), "{measure:?}");
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::logic::secret::Secret;
 use crate::logic::session::{Action, Input};
 use crate::logic::watch::Direction;
 use crate::net::kernel::{Kernel, Lookup, LookupError};
-use crate::observe::histograms::Timing;
+use crate::observe::histograms::Measure;
 use crate::proto::target::Host;
 
 /// Bytes of an answer that are read at once. Those of the field take less than 1 KiB.
@@ -115,7 +115,7 @@ impl<K: Kernel> Tunnel<K> {
         if !is_awaited || !std::mem::take(&mut self.asks_for_name) {
             return Fate::Rest;
         }
-        tools.time(Timing::Resolve, self.step_at);
+        tools.time(Measure::Resolve, self.step_at);
         match answer {
             Ok(addresses) => self.dial_relay_proxy_at(&addresses, tools),
             Err(error) => self.relay_proxy_failed(&error.text, tools),

@@ -10,7 +10,7 @@ use crate::logic::reason::Reason;
 use crate::logic::session::Input;
 use crate::net::kernel::Kernel;
 use crate::observe::events::{Ended, Event, rule, status};
-use crate::observe::histograms::Timing;
+use crate::observe::histograms::Measure;
 use crate::observe::messages::{message, phrase};
 use crate::proto::reply;
 
@@ -44,7 +44,10 @@ impl<K: Kernel> Tunnel<K> {
         }
         if self.head_was_whole {
             tools.counters.tunnel_closed();
-            tools.time(Timing::Session, self.began);
+            tools.time(Measure::Session, self.began);
+            if self.up.flow.bytes() > 0 {
+                tools.gauges.histograms.record(Measure::Upload, self.up.flow.bytes());
+            }
             let ended = Ended {
                 ending,
                 bytes_up: self.up.flow.bytes(),

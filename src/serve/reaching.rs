@@ -12,7 +12,7 @@ use crate::logic::session::Input;
 use crate::logic::watch::Direction;
 use crate::net::kernel::{Kernel, Lookup};
 use crate::net::slots::Token;
-use crate::observe::histograms::Timing;
+use crate::observe::histograms::Measure;
 use crate::proto::reply;
 use crate::proto::target::Host;
 
@@ -59,7 +59,7 @@ impl<K: Kernel> Tunnel<K> {
             Dialled::Connected(stream, address) => {
                 self.remote = Some(stream);
                 self.remote_address = Some(address);
-                tools.time(Timing::Dial, self.step_at);
+                tools.time(Measure::Dial, self.step_at);
                 self.tell(Input::Dialled, tools)
             }
             Dialled::Failed(refusal) => {
@@ -92,7 +92,8 @@ impl<K: Kernel> Tunnel<K> {
             self.down.flow.preload_own(rest.len());
             self.down.flow.preload(early.len());
         }
-        tools.time(Timing::SetUp, self.asked_at);
+        tools.time(Measure::SetUp, self.asked_at);
+        self.step_at = tools.kernel.now();
         self.up.flow.release();
         // The target spoke before it can have heard anything, so it is judged first.
         let held = [(Direction::Down, early.len()), (Direction::Up, self.up.flow.held())];

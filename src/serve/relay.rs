@@ -10,6 +10,7 @@ use crate::logic::watch::Direction;
 use crate::net::carrier::{Carrier, LITTLE_BYTES};
 use crate::net::kernel::Kernel;
 use crate::net::pools::{BUFFER_BYTES, Pools};
+use crate::observe::histograms::Measure;
 
 /// Bytes one flow may fill in a turn. A tunnel flat out yields to the others after four pipes.
 const BUDGET_BYTES: usize = 256 * 1024;
@@ -79,6 +80,9 @@ impl<K: Kernel> Tunnel<K> {
         let fate = self.run_both(tools);
         let up = self.up.flow.bytes() - moved_before.0;
         let down = self.down.flow.bytes() - moved_before.1;
+        if moved_before.1 == 0 && down > 0 {
+            tools.time(Measure::FirstByte, self.step_at);
+        }
         if up + down > 0 {
             tools.relayed.0 += up;
             tools.relayed.1 += down;
@@ -155,6 +159,9 @@ impl<K: Kernel> Tunnel<K> {
                 Step::Pour => {
                     let poured = line.carrier.pour(&mut tools.kernel, sink, &mut tools.pools);
                     line.flow.poured(poured);
+                    if let Poured::Moved(bytes) = poured {
+                        tools.gauges.histograms.record(Measure::Pour, bytes as u64);
+                    }
                     if poured == Poured::Broke
                         && let Some(left) = self.after_broken_pour(direction, tools)
                     {

@@ -12,7 +12,7 @@ use crate::net::pools::Pools;
 use crate::observe::counters::Counters;
 use crate::observe::events::{Event, rule};
 use crate::observe::gauges::{Held, WorkerGauges};
-use crate::observe::histograms::Timing;
+use crate::observe::histograms::Measure;
 use crate::observe::outlets::Events;
 
 /// Bytes read at once while a head is awaited, and so the most that may come glued to one.
@@ -119,9 +119,9 @@ impl<K: Kernel> Tools<K> {
     }
 
     /// Records how long something took that began at `since` and is over now.
-    pub fn time(&self, timing: Timing, since: Instant) {
+    pub fn time(&self, measure: Measure, since: Instant) {
         let duration = self.kernel.now().saturating_duration_since(since);
-        self.gauges.timings.record(timing, duration);
+        self.gauges.histograms.record_time(measure, duration);
     }
 
     /// Shows what the worker holds at the end of a turn, and how long the turn took.

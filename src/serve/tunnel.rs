@@ -21,7 +21,7 @@ use crate::logic::watch::Direction;
 use crate::net::kernel::{Kernel, LookupError, Ready};
 use crate::net::slots::Token;
 use crate::observe::events::Event;
-use crate::observe::histograms::Timing;
+use crate::observe::histograms::Measure;
 use crate::proto::reply;
 
 /// One session with its sockets.
@@ -165,7 +165,7 @@ impl<K: Kernel> Tunnel<K> {
             return self.relay_proxy_resolved(token.lane(), answer, tools);
         }
         if std::mem::take(&mut self.asks_for_name) {
-            tools.time(Timing::Resolve, self.step_at);
+            tools.time(Measure::Resolve, self.step_at);
         }
         match &answer {
             Ok(addresses) => self.tell(Input::Resolved(Ok(addresses)), tools),

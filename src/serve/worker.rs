@@ -16,6 +16,7 @@ use crate::logic::reason::Reason;
 use crate::logic::timers::Timers;
 use crate::net::kernel::{Kernel, Mail, Ready};
 use crate::net::slots::{Slots, Token};
+use crate::observe::histograms::Measure;
 
 /// How long unused pipes are kept.
 const PIPES_KEPT: Duration = Duration::from_secs(10);
@@ -117,6 +118,7 @@ impl<K: Kernel> Worker<K> {
         let mut ready = std::mem::take(&mut self.ready);
         self.tools.kernel.poll(sleep, &mut ready)?;
         self.tools.gauges.turn_begins(self.tools.kernel.now());
+        self.tools.gauges.histograms.record(Measure::Ready, ready.len() as u64);
         for ready in ready.drain(..) {
             match ready.token.as_listener() {
                 Some(index) => self.listener_is_ready(index),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::counters::Counters;
 use super::super::gauges::Gauges;
-use super::super::histograms::Timing;
+use super::super::histograms::Measure;
 use super::super::liveness::{Hanging, Liveness};
 use super::super::metrics;
 use super::super::report::{Form, report};
@@ -191,10 +191,10 @@ fn reported(request: &Request, gauges: &Gauges) -> Answer {
     };
     let only = match request.asked("of") {
         None => None,
-        Some(name) => match Timing::ALL.into_iter().find(|timing| timing.as_str() == name) {
-            Some(timing) => Some(timing),
+        Some(name) => match Measure::ALL.into_iter().find(|measure| measure.as_str() == name) {
+            Some(measure) => Some(measure),
             None => {
-                let names = Timing::ALL.map(Timing::as_str).join(", ");
+                let names = Measure::ALL.map(Measure::as_str).join(", ");
                 return Answer::plain(400, format!("of must be one of {names}\n"));
             }
         },
@@ -259,7 +259,11 @@ mod tests {
             ("GET /report?format=json", 200, "\"setup\":{"),
             ("GET /report?format=hgrm&of=dial", 200, "#[dial in ms]"),
             ("GET /report?format=xml", 400, "text, json or hgrm"),
-            ("GET /report?of=lunch", 400, "resolve, dial, setup, session, loop_turn"),
+            (
+                "GET /report?of=lunch",
+                400,
+                "resolve, dial, setup, first_byte, session, upload, pour",
+            ),
             ("GET /", 404, "/healthz, /readyz"),
             ("GET /metrics/", 404, "/metrics"),
             ("GET http://h/metrics", 404, "/metrics"),

@@ -20,8 +20,8 @@ use super::settings::Format;
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// Appends `event` as one line with its end.
-pub(super) fn write(format: Format, event: &Event, buffer: &mut Vec<u8>) {
+/// Appends `event` as one line with its end: what an outlet's thread does with each that it writes.
+pub fn write(format: Format, event: &Event, buffer: &mut Vec<u8>) {
     let line = Line::new(event);
     if let Format::Text = format {
         buffer.extend_from_slice(format!("{} {} ", line.time, line.level.as_str()).as_bytes());

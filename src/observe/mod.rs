@@ -12,7 +12,7 @@ mod flood;
 pub mod gauges;
 pub mod histograms;
 mod journal;
-mod lines;
+pub mod lines;
 pub mod liveness;
 pub mod messages;
 mod metrics;

@@ -1,6 +1,6 @@
 //! Faults of the system under the real program, while it works: calls that fail (strace tampers with
 //! them), descriptors that run out, an ordinary user's small pipes, a full disk, a process that is
-//! halted for a while.
+//! halted for a while. And what its work costs in calls when nothing is wrong.
 //!
 //! In all of them steady tunnels carry bytes both ways, every one of which is compared, and newcomers
 //! arrive all the time. What the fault does not touch loses nothing; when it ends, service is as before;
@@ -13,6 +13,7 @@
 mod support;
 
 mod calls;
+mod cost;
 mod descriptors;
 mod echo;
 mod full_disk;

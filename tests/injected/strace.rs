@@ -1,5 +1,6 @@
-//! Calls of the gateway's workers that fail as they are told to.
+//! Calls of the gateway's workers that fail as they are told to, or are counted.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::deadline::{PATIENCE, until};
 use crate::support::gateway::{Gateway, wait};
 
-/// A strace that holds the workers of a gateway and tampers with one call of theirs.
+/// A strace that holds the workers of a gateway and tampers with one call of theirs, or counts all.
 #[derive(Debug)]
 pub struct Strace {
     child: Child,
@@ -36,33 +37,33 @@ impl Strace {
     /// # Panics
     /// Where strace is missing, or the system does not let it trace.
     pub fn inject(gateway: &Gateway, call: &str, fault: &str) -> Strace {
-        until("every thread bears its own name", PATIENCE, || {
-            are_named(gateway.pid()).then_some(())
-        });
-        let mut workers = threads(gateway.pid(), "worker-");
-        workers.extend(threads(gateway.pid(), "acceptor"));
-        assert!(!workers.is_empty(), "the gateway has workers");
-        Strace::attach(gateway, call, fault, &[], &workers, workers.clone())
+        let mut held = workers(gateway);
+        held.extend(threads(gateway.pid(), "acceptor"));
+        Strace::attach(gateway, &tampering(call, fault), &held, held.clone())
     }
 
     /// The same of every thread, those that begin later among them.
     pub fn inject_everywhere(gateway: &Gateway, call: &str, fault: &str) -> Strace {
         let all = [gateway.pid().to_string()];
-        Strace::attach(gateway, call, fault, &["-f"], &all, Vec::new())
+        let options = [vec!["-f".to_owned()], tampering(call, fault)].concat();
+        Strace::attach(gateway, &options, &all, Vec::new())
+    }
+
+    /// Tampers with nothing: it is there for what [`Strace::end_counted`] tells.
+    pub fn count(gateway: &Gateway) -> Strace {
+        let held = workers(gateway);
+        Strace::attach(gateway, &[], &held, held.clone())
     }
 
     fn attach(
         gateway: &Gateway,
-        call: &str,
-        fault: &str,
-        options: &[&str],
+        options: &[String],
         targets: &[String],
         held: Vec<String>,
     ) -> Strace {
         let notes = gateway.folder().path().join("strace");
         let mut command = Command::new("strace");
-        command.args(options).arg("-o").arg(&notes).args(["-e", &format!("trace={call}")]);
-        command.args(["-e", &format!("inject={call}:{fault}")]);
+        command.args(options).arg("-o").arg(&notes);
         for target in targets {
             command.args(["-p", target]);
         }
@@ -81,24 +82,45 @@ impl Strace {
         for _ in targets {
             let line = attached.recv_timeout(PATIENCE).expect("strace says that it is there");
             let hint = "kernel.yama.ptrace_scope must be 0 for others than root";
-            assert!(line.contains(" attached"), "{call}: {line}; {hint}");
+            assert!(line.contains(" attached"), "{options:?}: {line}; {hint}");
         }
         strace
     }
 
     /// Lets the calls be as they are again. To let go of a thread in the middle of a call would make up
     /// an error of its own (ENOSYS), so the gateway is halted for that.
-    pub fn end(mut self) -> Noted {
+    pub fn end(self) -> Noted {
+        let notes = self.end_noted();
+        Noted {
+            calls: notes.lines().filter(|line| line.contains('(')).count(),
+            injected: notes.matches("(INJECTED").count() + notes.matches("(DELAYED").count(),
+        }
+    }
+
+    /// The same, and how often each call was made. To begin and to end may add one of those in which
+    /// a worker sleeps.
+    pub fn end_counted(self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for line in self.end_noted().lines() {
+            // Lines begin with the thread where there are several.
+            let line = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+            let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if let Some((call, _)) = line.split_once('(')
+                && call.chars().all(is_letter)
+            {
+                *counts.entry(call.to_owned()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    fn end_noted(mut self) -> String {
         let process = self.gateway;
         kill_process(process, Signal::STOP).expect("the gateway runs");
         until("every held thread is between two calls", PATIENCE, || self.is_idle().then_some(()));
         self.stop();
         kill_process(process, Signal::CONT).expect("the gateway runs");
-        let notes = std::fs::read_to_string(&self.notes).expect("strace has taken notes");
-        Noted {
-            calls: notes.lines().filter(|line| line.contains('(')).count(),
-            injected: notes.matches("(INJECTED").count() + notes.matches("(DELAYED").count(),
-        }
+        std::fs::read_to_string(&self.notes).expect("strace has taken notes")
     }
 
     fn is_idle(&self) -> bool {
@@ -136,6 +158,19 @@ pub fn during(gateway: &Gateway, call: &str, fault: &str, time: Duration) -> Not
     let strace = Strace::inject(gateway, call, fault);
     std::thread::sleep(time);
     strace.end()
+}
+
+fn tampering(call: &str, fault: &str) -> Vec<String> {
+    ["-e".to_owned(), format!("trace={call}"), "-e".to_owned(), format!("inject={call}:{fault}")]
+        .into()
+}
+
+/// The ids of the threads that relay.
+pub fn workers(gateway: &Gateway) -> Vec<String> {
+    until("every thread bears its own name", PATIENCE, || are_named(gateway.pid()).then_some(()));
+    let workers = threads(gateway.pid(), "worker-");
+    assert!(!workers.is_empty(), "the gateway has workers");
+    workers
 }
 
 /// Whether the threads of a process are told apart. A thread names itself only when it first runs; until

@@ -1,10 +1,8 @@
 //! What a worker shows of itself: how long things took, what it holds, whether it turns.
 
-use std::time::Duration;
-
 use sluice::logic::limits::Limits;
 use sluice::observe::gauges::{Doing, Held};
-use sluice::observe::histograms::{Distribution, Timing};
+use sluice::observe::histograms::{Distribution, Measure};
 
 use crate::lab::{ESTABLISHED, HEAD, Lab};
 use crate::names::{Name, Service};
@@ -13,9 +11,13 @@ use crate::peer::Heard;
 use crate::world::DialPlan;
 
 /// How many, and their sum in milliseconds. The clock of the worker may lag behind by less than one.
-fn told(lab: &mut Lab, timing: Timing) -> (u64, u128) {
-    let times = Distribution::merged(timing, [&lab.worker.tools().gauges.timings]);
-    (times.count(), (times.sum() + Duration::from_micros(500)).as_millis())
+fn told(lab: &mut Lab, time: Measure) -> (u64, u64) {
+    let times = measured(lab, time);
+    (times.count(), (times.sum() + 500) / 1_000)
+}
+
+fn measured(lab: &mut Lab, measure: Measure) -> Distribution {
+    Distribution::merged(measure, [&lab.worker.tools().gauges.histograms])
 }
 
 fn lab(name: Name, dial: DialPlan) -> Lab {
@@ -36,16 +38,40 @@ fn each_step_of_a_session_is_timed_once() {
     lab.send(client, HEAD);
     lab.pass_ms(600);
     assert_eq!(lab.hear(client), (ESTABLISHED.to_vec(), Heard::Nothing), "{}", lab.trace());
-    assert_eq!(told(&mut lab, Timing::Resolve), (1, 300));
-    assert_eq!(told(&mut lab, Timing::Dial), (1, 200));
-    assert_eq!(told(&mut lab, Timing::SetUp), (1, 500));
-    assert_eq!(told(&mut lab, Timing::Session).0, 0);
+    assert_eq!(told(&mut lab, Measure::Resolve), (1, 300));
+    assert_eq!(told(&mut lab, Measure::Dial), (1, 200));
+    assert_eq!(told(&mut lab, Measure::SetUp), (1, 500));
+    assert_eq!(told(&mut lab, Measure::Session).0, 0);
     lab.pass_ms(400);
     lab.act(|world| world.actor_resets(client));
     lab.pass_ms(1);
-    let (sessions, session_ms) = told(&mut lab, Timing::Session);
+    let (sessions, session_ms) = told(&mut lab, Measure::Session);
     assert_eq!(sessions, 1);
     assert!((1_995..=2_010).contains(&session_ms), "{session_ms} ms");
+}
+
+#[test]
+fn what_a_session_moves_is_measured_as_it_is_counted() {
+    let mut lab = Lab::new(Options::default(), Limits::default());
+    let (client, remote) = lab.open_tunnel();
+    assert_eq!(told(&mut lab, Measure::FirstByte).0, 1, "the server's hello");
+    assert_eq!(lab.world.borrow_mut().actor_writes(client, &[7; 3_000]), 3_000);
+    lab.pass_ms(5);
+    assert_eq!(lab.world.borrow_mut().actor_writes(remote, &[7; 20]), 20);
+    lab.pass_ms(5);
+    assert_eq!(told(&mut lab, Measure::FirstByte).0, 1, "only the first ones");
+    assert_eq!(measured(&mut lab, Measure::Upload).count(), 0, "the session is not over");
+    lab.act(|world| world.actor_resets(client));
+    lab.pass_ms(5);
+    let counted = lab.worker.tools().counters.snapshot();
+    let uploads = measured(&mut lab, Measure::Upload);
+    assert_eq!((uploads.count(), uploads.sum()), (1, counted.bytes_up));
+    assert!(counted.bytes_up > 3_000 && counted.bytes_down > 20);
+    let pours = measured(&mut lab, Measure::Pour);
+    assert_eq!(pours.sum(), counted.bytes_up + counted.bytes_down);
+    assert!(pours.count() >= 4);
+    let turns = lab.worker.tools().gauges.turns();
+    assert_eq!(measured(&mut lab, Measure::Ready).count(), turns);
 }
 
 #[test]
@@ -56,14 +82,14 @@ fn what_fails_or_was_known_is_not_timed() {
     lab.send(client, HEAD);
     lab.pass_ms(50);
     assert!(lab.hear(client).0.starts_with(b"HTTP/1.1 502 "));
-    for timing in [Timing::Resolve, Timing::Dial, Timing::SetUp] {
-        assert_eq!(told(&mut lab, timing).0, 0, "{timing:?}");
+    for time in [Measure::Resolve, Measure::Dial, Measure::SetUp] {
+        assert_eq!(told(&mut lab, time).0, 0, "{time:?}");
     }
     let silent = lab.connect();
     lab.act(|world| world.actor_closes(silent));
     lab.act(|world| world.actor_closes(client));
     lab.pass_ms(50);
-    assert_eq!(told(&mut lab, Timing::Session).0, 1, "no session without a head is timed");
+    assert_eq!(told(&mut lab, Measure::Session).0, 1, "no session without a head is timed");
 }
 
 #[test]
@@ -87,7 +113,7 @@ fn a_worker_shows_what_it_holds_and_that_it_sleeps() {
     assert!(holds.pipes_out + holds.buffers_out > 0, "the stalled flow holds something");
     assert_eq!(gauges.doing(now), Doing::Sleeps);
     let turns = gauges.turns();
-    assert_eq!(told(&mut lab, Timing::Turn).0, turns);
+    assert_eq!(told(&mut lab, Measure::Turn).0, turns);
     lab.act(|world| world.actor_resets(remote));
     lab.pass_ms(20_000);
     let held = gauges.held();

@@ -71,12 +71,15 @@ fn numbers(measured: &Distribution) -> Option<[u64; COLUMNS.len()]> {
 }
 
 fn text(measured: &[(Measure, Distribution)]) -> String {
-    let mut table = format!("{:<10} {:>10}", "", "count");
+    let mut table = format!("{:<12} {:>10}", "", "count");
     for (heading, _) in COLUMNS {
         let _ = write!(table, " {heading:>10}");
     }
     for (measure, measured) in measured {
-        let _ = write!(table, "\n{:<10} {:>10}", measure.as_str(), measured.count());
+        // Times and amounts bear their unit, a number is told of what it is.
+        let of = if measure.unit() == Unit::Events { " events" } else { "" };
+        let name = format!("{}{of}", measure.as_str());
+        let _ = write!(table, "\n{name:<12} {:>10}", measured.count());
         let numbers = numbers(measured);
         for column in 0..COLUMNS.len() {
             let number = numbers.map(|numbers| shown(measure.unit(), numbers[column]));
@@ -201,6 +204,7 @@ mod tests {
         assert_eq!(rows[3][rows[3].len() - 2..], ["10.00", "ms"], "{table}");
         let same = ["upload", "1000"].into_iter().chain(["200.0", "KB"].repeat(7));
         assert_eq!(rows[6], same.collect::<Vec<_>>());
+        assert_eq!(rows[9][..3], ["ready", "events", "0"]);
         let columns: Vec<usize> = table.lines().map(str::len).collect();
         assert!(columns.iter().all(|len| *len == columns[0]), "{table}");
     }

@@ -20,9 +20,6 @@ const UPLOADS: usize = 50;
 const PIECES: usize = 4;
 const PIECE_BYTES: usize = 50_000;
 const ANSWER_BYTES: usize = 200;
-/// Sleeps that all uploads together may add: to begin and to end the count, and deadlines that are
-/// looked at on their way.
-const SPARE_SLEEPS: usize = 5;
 
 /// The most calls of one upload, by name.
 type Price = &'static [(&'static str, usize)];
@@ -40,8 +37,9 @@ const KEPT: Price = &[
 /// The same, with a tunnel for it.
 const FRESH: Price = &[
     // Besides those of a kept tunnel: the connection, the head, the target that is reached, two hellos
-    // and the two ends.
-    ("epoll_wait", 14),
+    // and the two ends, which makes 14. On a slow machine acknowledgements are delayed, by 40 ms, and
+    // wake the worker alone.
+    ("epoll_wait", 16),
     // The connection, and a look for more.
     ("accept4", 2),
     ("socket", 1),
@@ -84,7 +82,7 @@ fn an_upload_through_a_tunnel_of_its_own_takes_so_many_calls() {
 fn expect_at_most(price: Price, counted: &BTreeMap<String, usize>) {
     let most = |call: &str| {
         let (_, most) = price.iter().find(|(name, _)| *name == call).unwrap_or(&("", 0));
-        most * UPLOADS + if call == "epoll_wait" { SPARE_SLEEPS } else { 0 }
+        most * UPLOADS
     };
     let dearer: Vec<_> = counted.iter().filter(|(call, count)| **count > most(call)).collect();
     assert!(dearer.is_empty(), "{UPLOADS} uploads: {dearer:?} of {counted:?}");

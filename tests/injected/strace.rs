@@ -97,8 +97,8 @@ impl Strace {
         }
     }
 
-    /// The same, and how often each call was made. To begin and to end may add one of those in which
-    /// a worker sleeps.
+    /// The same, and how often each call was made. Sleeps that brought no event are left out: how many
+    /// there are is a matter of time, and to be halted is one.
     pub fn end_counted(self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for line in self.end_noted().lines() {
@@ -107,6 +107,7 @@ impl Strace {
             let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if let Some((call, _)) = line.split_once('(')
                 && call.chars().all(is_letter)
+                && (!call.starts_with("epoll_") || call == "epoll_ctl" || brought_events(line))
             {
                 *counts.entry(call.to_owned()).or_default() += 1;
             }
@@ -158,6 +159,11 @@ pub fn during(gateway: &Gateway, call: &str, fault: &str, time: Duration) -> Not
     let strace = Strace::inject(gateway, call, fault);
     std::thread::sleep(time);
     strace.end()
+}
+
+fn brought_events(line: &str) -> bool {
+    let result = line.rsplit_once(" = ").and_then(|(_, result)| result.parse::<u32>().ok());
+    result.is_some_and(|events| events > 0)
 }
 
 fn tampering(call: &str, fault: &str) -> Vec<String> {

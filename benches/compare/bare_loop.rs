@@ -5,7 +5,6 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use rustix::event::epoll;
 use rustix::io::Errno;
@@ -16,10 +15,9 @@ const SPLICE_BYTES: usize = 1 << 20;
 const HEAD_BYTES: usize = 4096;
 const LISTENER: u64 = u64::MAX;
 
-/// Listens on a free port, writes the address into `address_file`, and relays until it is killed.
-pub fn run(address_file: &Path) -> io::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    std::fs::write(address_file, listener.local_addr()?.to_string())?;
+/// Listens at `address`, and relays until it is killed.
+pub fn run(address: &str) -> io::Result<()> {
+    let listener = TcpListener::bind(address)?;
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let on = epoll::EventData::new_u64(LISTENER);
     epoll::add(&poll, &listener, on, epoll::EventFlags::IN)?;

@@ -1,9 +1,10 @@
 //! Who is compared: the bare splice loop, the gateway in its kinds, and proxies of the field as Debian
 //! packages them. Each runs as one process tree, on a port of its own, for as long as its value lives.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::network::{Network, accepts};
 
 /// How long one may take until it accepts.
 const START_MS: u64 = 10_000;
@@ -86,9 +89,30 @@ impl Contestant {
         }
     }
 
-    /// Whether it can run on this machine.
-    pub fn is_installed(self) -> bool {
-        self.program().is_none_or(|program| Path::new(program).exists())
+    /// How many of `rounds` it takes. Those that no target is about are far enough away for three to tell.
+    pub fn rounds(self, rounds: usize) -> usize {
+        match self {
+            Contestant::BareLoop
+            | Contestant::Sluice
+            | Contestant::HaProxy
+            | Contestant::Squid
+            | Contestant::Direct => rounds,
+            _ => rounds.min(3),
+        }
+    }
+
+    /// Whether it can run on this machine and `network`.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn can_run(self, network: &Network) -> Result<(), &'static str> {
+        if self.program().is_some_and(|program| !Path::new(program).exists()) {
+            return Err("not installed");
+        }
+        if self == Contestant::SluiceOrdinary && !network.has_ordinary_users() {
+            return Err("namespaces are entered as root");
+        }
+        Ok(())
     }
 }
 
@@ -97,42 +121,47 @@ pub struct Running {
     /// Where clients connect to.
     pub address: SocketAddr,
     child: Option<Child>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Running {
-    /// Starts `contestant` so that it reaches `localhost:endpoint_port`, and waits until it accepts.
-    pub fn start(contestant: Contestant, endpoint_port: u16, sluice: &Path) -> io::Result<Running> {
+    /// Starts `contestant` so that it reaches `endpoint`, and waits until it accepts.
+    pub fn start(
+        contestant: Contestant,
+        network: &Network,
+        endpoint: SocketAddr,
+        programs: &Path,
+    ) -> io::Result<Running> {
         let folder = tempfile::Builder::new().prefix("compare-").tempdir()?;
+        if contestant == Contestant::Direct {
+            return Ok(Running { address: endpoint, child: None, folder });
+        }
         // Those that give up root must be able to look into it.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))?;
-        let place = Place { folder: folder.path(), port: free_port()?, endpoint_port };
-        let mut address = SocketAddr::from(([127, 0, 0, 1], place.port));
-        let command = match contestant {
-            Contestant::Direct => {
-                address.set_port(endpoint_port);
-                return Ok(Running { address, child: None, _folder: folder });
-            }
-            Contestant::BareLoop => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.arg("bare-loop").arg(place.folder.join("address"));
-                command
-            }
-            Contestant::Sluice => place.sluice(sluice, "splice")?,
+        let address = network.gateway_address()?;
+        let target = network.target(endpoint);
+        let place = Place { folder: folder.path(), address, endpoint, target };
+        let mut sluice = programs.join("sluice");
+        if contestant == Contestant::SluiceOrdinary {
+            let own = folder.path().join("sluice");
+            fs::copy(sluice, &own)?;
+            sluice = own;
+        }
+        let (program, arguments) = match contestant {
+            Contestant::BareLoop => place.bare_loop()?,
             Contestant::SluiceCopy => place.sluice(sluice, "copy")?,
-            Contestant::SluiceOrdinary => {
-                let own = place.folder.join("sluice");
-                fs::copy(sluice, &own)?;
-                let mut command = place.sluice(&own, "splice")?;
-                command.uid(ORDINARY_USER).gid(ORDINARY_USER);
-                command
-            }
             Contestant::HaProxy => place.haproxy()?,
             Contestant::Squid => place.squid()?,
             Contestant::Tinyproxy => place.tinyproxy()?,
             Contestant::Apache => place.apache()?,
+            _ => place.sluice(sluice, "splice")?,
         };
-        let mut running = Running { address, child: None, _folder: folder };
+        let mut command = network.beside_the_gateway(&program);
+        command.args(arguments);
+        if contestant == Contestant::SluiceOrdinary {
+            command.uid(ORDINARY_USER).gid(ORDINARY_USER);
+        }
+        let mut running = Running { address, child: None, folder };
         running.start_child(command, contestant)?;
         Ok(running)
     }
@@ -143,20 +172,13 @@ impl Running {
     }
 
     fn start_child(&mut self, mut command: Command, contestant: Contestant) -> io::Result<()> {
-        let folder = self._folder.path();
+        let folder = self.folder.path();
         let log = fs::File::create(folder.join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = self.child.insert(command.spawn()?);
         let deadline = Instant::now() + Duration::from_millis(START_MS);
         loop {
-            if contestant == Contestant::BareLoop
-                && let Ok(text) = fs::read_to_string(folder.join("address"))
-                && let Ok(address) = text.parse()
-            {
-                self.address = address;
-                return Ok(());
-            }
-            if contestant != Contestant::BareLoop && TcpStream::connect(self.address).is_ok() {
+            if accepts(child.id(), self.address.port()) {
                 return Ok(());
             }
             let ended = child.try_wait()?;
@@ -187,15 +209,22 @@ impl Drop for Running {
     }
 }
 
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 /// Where a contestant has its files and listens, and where it leads.
+#[derive(Debug)]
 struct Place<'a> {
     folder: &'a Path,
-    port: u16,
-    endpoint_port: u16,
+    address: SocketAddr,
+    endpoint: SocketAddr,
+    /// The endpoint as clients name it.
+    target: String,
+}
+
+/// A program and its arguments.
+type Line = (PathBuf, Vec<OsString>);
+
+fn line(program: &Path, words: &[&str], last: &Path) -> Line {
+    let words = words.iter().map(OsString::from).chain([last.into()]);
+    (program.into(), words.collect())
 }
 
 impl Place<'_> {
@@ -205,73 +234,73 @@ impl Place<'_> {
         Ok(file)
     }
 
-    fn sluice(&self, program: &Path, carrier: &str) -> io::Result<Command> {
-        let Place { port, endpoint_port, folder } = self;
+    fn bare_loop(&self) -> io::Result<Line> {
+        let words = ["bare-loop", &self.address.to_string()];
+        let program = std::env::current_exe()?;
+        Ok((program, words.map(OsString::from).to_vec()))
+    }
+
+    fn sluice(&self, program: PathBuf, carrier: &str) -> io::Result<Line> {
+        let Place { address, endpoint, target, folder } = self;
         let events = folder.join("events.log");
         let file = self.write(&format!(
-            "listen = [\"127.0.0.1:{port}\"]\ncarrier = \"{carrier}\"\n\
-             [allow]\nhosts = [\"localhost:{endpoint_port}\"]\naddresses = [\"127.0.0.0/8\"]\n\
+            "listen = [\"{address}\"]\ncarrier = \"{carrier}\"\n\
+             [allow]\nhosts = [\"{target}\"]\naddresses = [\"{}/32\"]\n\
              [events]\nto = \"file:{}\"\n[admin]\nlisten = \"\"\n",
+            endpoint.ip(),
             events.display()
         ))?;
-        let mut command = Command::new(program);
-        command.args(["run", "--config"]).arg(file);
-        Ok(command)
+        Ok(line(&program, &["run", "--config"], &file))
     }
 
-    fn haproxy(&self) -> io::Result<Command> {
-        let Place { port, endpoint_port, .. } = self;
+    fn haproxy(&self) -> io::Result<Line> {
+        let Place { address, endpoint, .. } = self;
         let file = self.write(&format!(
-            "global\n  maxconn 9000\n  maxpipes 500\n\
-             defaults\n  mode tcp\n  option splice-request\n  option splice-response\n  maxconn 9000\n\
+            "global\n  maxconn 20000\n  maxpipes 500\n\
+             defaults\n  mode tcp\n  option splice-request\n  option splice-response\n  maxconn 20000\n\
              \x20 timeout connect 10s\n  timeout client 10m\n  timeout server 10m\n\
-             listen relay\n  bind 127.0.0.1:{port}\n  server endpoint 127.0.0.1:{endpoint_port}\n"
+             listen relay\n  bind {address}\n  server endpoint {endpoint}\n"
         ))?;
-        let mut command = Command::new("/usr/sbin/haproxy");
-        command.args(["-db", "-f"]).arg(file);
-        Ok(command)
+        Ok(line(Path::new("/usr/sbin/haproxy"), &["-db", "-f"], &file))
     }
 
-    fn squid(&self) -> io::Result<Command> {
-        let Place { port, folder, .. } = self;
+    fn squid(&self) -> io::Result<Line> {
+        let Place { address, folder, .. } = self;
         let folder = folder.display();
         let file = self.write(&format!(
-            "http_port 127.0.0.1:{port}\nhttp_access allow all\ncache deny all\naccess_log none\n\
+            "http_port {address}\nhttp_access allow all\ncache deny all\naccess_log none\n\
              cache_log {folder}/cache.log\npid_filename none\ncoredump_dir {folder}\npinger_enable off\n\
              max_filedescriptors 65536\nshutdown_lifetime 0 seconds\nvisible_hostname compare\n"
         ))?;
-        let mut command = Command::new("/usr/sbin/squid");
-        command.args(["-N", "-f"]).arg(file);
-        Ok(command)
+        Ok(line(Path::new("/usr/sbin/squid"), &["-N", "-f"], &file))
     }
 
-    fn tinyproxy(&self) -> io::Result<Command> {
-        let Place { port, endpoint_port, .. } = self;
+    fn tinyproxy(&self) -> io::Result<Line> {
+        let Place { address, endpoint, .. } = self;
         let file = self.write(&format!(
-            "Port {port}\nListen 127.0.0.1\nTimeout 600\nMaxClients 20000\nAllow 127.0.0.1\n\
-             ConnectPort {endpoint_port}\nLogLevel Critical\n"
+            "Port {}\nListen {}\nTimeout 600\nMaxClients 20000\nConnectPort {}\nLogLevel Critical\n",
+            address.port(),
+            address.ip(),
+            endpoint.port()
         ))?;
-        let mut command = Command::new("/usr/bin/tinyproxy");
-        command.args(["-d", "-c"]).arg(file);
-        Ok(command)
+        Ok(line(Path::new("/usr/bin/tinyproxy"), &["-d", "-c"], &file))
     }
 
-    fn apache(&self) -> io::Result<Command> {
-        let Place { port, endpoint_port, folder } = self;
+    fn apache(&self) -> io::Result<Line> {
+        let Place { address, endpoint, folder, .. } = self;
         let folder = folder.display();
         let modules = "/usr/lib/apache2/modules";
         let file = self.write(&format!(
             "ServerRoot {folder}\nServerName compare\nPidFile {folder}/pid\nErrorLog {folder}/error.log\n\
-             DefaultRuntimeDir {folder}\nListen 127.0.0.1:{port}\n\
+             DefaultRuntimeDir {folder}\nListen {address}\n\
              LoadModule mpm_event_module {modules}/mod_mpm_event.so\n\
              LoadModule authz_core_module {modules}/mod_authz_core.so\n\
              LoadModule proxy_module {modules}/mod_proxy.so\n\
              LoadModule proxy_connect_module {modules}/mod_proxy_connect.so\n\
              User nobody\nGroup nogroup\nServerLimit 24\nThreadsPerChild 64\nMaxRequestWorkers 1536\n\
-             ThreadLimit 64\nTimeout 600\nProxyRequests On\nAllowCONNECT {endpoint_port}\n"
+             ThreadLimit 64\nTimeout 600\nProxyRequests On\nAllowCONNECT {}\n",
+            endpoint.port()
         ))?;
-        let mut command = Command::new("/usr/sbin/apache2");
-        command.args(["-DFOREGROUND", "-f"]).arg(file);
-        Ok(command)
+        Ok(line(Path::new("/usr/sbin/apache2"), &["-DFOREGROUND", "-f"], &file))
     }
 }

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
 use crate::contestants::{Contestant, Running};
+use crate::network::Network;
 
 /// One kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +21,26 @@ pub enum Load {
     Churn,
     /// 1,000 tunnels that carry nothing.
     Idle,
+    /// 9,000 tunnels that carry nothing: what each costs.
+    ManyIdle,
+    /// 100 agents with kept tunnels.
+    FewAgents,
+    /// 9,000 agents with kept tunnels.
+    ManyAgents,
 }
 
 impl Load {
     /// All of them.
-    pub const ALL: [Load; 5] = [Load::Kept, Load::PerUpload, Load::Bulk, Load::Churn, Load::Idle];
+    pub const ALL: [Load; 8] = [
+        Load::Kept,
+        Load::PerUpload,
+        Load::Bulk,
+        Load::Churn,
+        Load::Idle,
+        Load::ManyIdle,
+        Load::FewAgents,
+        Load::ManyAgents,
+    ];
 
     /// As the command line calls it.
     pub fn name(self) -> &'static str {
@@ -35,6 +50,9 @@ impl Load {
             Load::Bulk => "bulk",
             Load::Churn => "churn",
             Load::Idle => "idle",
+            Load::ManyIdle => "idle-9000",
+            Load::FewAgents => "agents-100",
+            Load::ManyAgents => "agents-9000",
         }
     }
 
@@ -46,6 +64,32 @@ impl Load {
             Load::Bulk => "50 tunnels flat out: CPU s per GiB",
             Load::Churn => "CONNECT, hello, close, 500/s: CPU us per session",
             Load::Idle => "1,000 idle tunnels: PSS in MiB",
+            Load::ManyIdle => "9,000 idle tunnels: PSS in MiB",
+            Load::FewAgents => "100 agents, kept tunnels: CPU us per upload",
+            Load::ManyAgents => "9,000 agents, kept tunnels: CPU us per upload",
+        }
+    }
+
+    /// Whether `contestant` carries it where nobody is named: some cannot hold so many tunnels, and some
+    /// tables ask nothing of them.
+    pub fn is_for(self, contestant: Contestant) -> bool {
+        use Contestant::{BareLoop, Direct, HaProxy, Sluice, SluiceCopy, SluiceOrdinary};
+        match self {
+            Load::Kept => true,
+            Load::PerUpload => contestant != Contestant::Apache,
+            Load::Bulk => contestant != Direct,
+            Load::Churn | Load::Idle => !matches!(contestant, Direct | SluiceCopy | SluiceOrdinary),
+            Load::ManyIdle | Load::FewAgents | Load::ManyAgents => {
+                matches!(contestant, BareLoop | Sluice | HaProxy)
+            }
+        }
+    }
+
+    /// How many of `rounds` it takes: memory is the same each time.
+    pub fn rounds(self, rounds: usize) -> usize {
+        match self {
+            Load::Idle | Load::ManyIdle => rounds.div_ceil(2),
+            _ => rounds,
         }
     }
 
@@ -56,6 +100,14 @@ impl Load {
             Load::Bulk => "bulk --tunnels 50",
             Load::Churn => "churn --rate 500/s",
             Load::Idle => "idle --agents 1000",
+            Load::ManyIdle => "idle --agents 9000 --pace 3000",
+            Load::FewAgents => "agents --tls replay --agents 100",
+            Load::ManyAgents => "agents --tls replay --agents 9000",
+        };
+        let seconds = match self {
+            // Held long enough to be looked at.
+            Load::Idle | Load::ManyIdle => seconds.min(2),
+            _ => seconds,
         };
         let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         words.extend(["--for".to_owned(), format!("{seconds}s"), "--json".to_owned()]);
@@ -88,12 +140,13 @@ pub fn measure(
     contestant: Contestant,
     seconds: u32,
     programs: &Path,
+    network: &Network,
 ) -> io::Result<Measured> {
-    let endpoint_port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let running = Running::start(contestant, endpoint_port, &programs.join("sluice"))?;
-    let mut command = Command::new(programs.join("loadgen"));
+    let endpoint = network.endpoint(programs)?;
+    let running = Running::start(contestant, network, endpoint.address(), programs)?;
+    let mut command = network.beside_the_agents(&programs.join("loadgen"));
     command.args(load.arguments(seconds));
-    command.args(["--endpoint-port", &endpoint_port.to_string()]);
+    command.args(endpoint.arguments());
     command.args(["--gateway", &running.address.to_string()]);
     if let Some(pid) = running.pid() {
         command.args(["--gateway-pid", &pid.to_string()]);
@@ -115,25 +168,28 @@ fn read(load: Load, report: &Value) -> Measured {
     let number = |path: &str| report.pointer(path).and_then(Value::as_f64);
     let count = |path: &str| report.pointer(path).and_then(Value::as_u64).unwrap_or(0);
     let mib = |path: &str| number(path).map(|bytes| bytes / f64::from(1 << 20));
-    let usage = if load == Load::Idle { "/hold" } else { "/usage" };
+    let is_idle = matches!(load, Load::Idle | Load::ManyIdle);
+    let usage = if is_idle { "/hold" } else { "/usage" };
     let pss_mib = mib(&format!("{usage}/pss_bytes/peak"));
     let cost = match load {
         Load::Kept | Load::Bulk => number("/cost/per_gib_s"),
-        Load::PerUpload => number("/cost/per_upload_us"),
+        Load::PerUpload | Load::FewAgents | Load::ManyAgents => number("/cost/per_upload_us"),
         Load::Churn => number("/cost/per_session_us"),
-        Load::Idle => pss_mib,
+        Load::Idle | Load::ManyIdle => pss_mib,
     };
     let lost = match load {
-        Load::Kept | Load::PerUpload => {
+        Load::Kept | Load::PerUpload | Load::FewAgents | Load::ManyAgents => {
             count("/uploads/planned").saturating_sub(count("/uploads/on_time"))
         }
         Load::Churn => count("/sessions/planned").saturating_sub(count("/sessions/done")),
-        Load::Bulk | Load::Idle => count("/tunnels/failed"),
+        Load::Bulk | Load::Idle | Load::ManyIdle => count("/tunnels/failed"),
     };
     let p99 = match load {
-        Load::Kept | Load::PerUpload => number("/uploads/latency_us/p99"),
+        Load::Kept | Load::PerUpload | Load::FewAgents | Load::ManyAgents => {
+            number("/uploads/latency_us/p99")
+        }
         Load::Churn => number("/sessions/setup_us/p99"),
-        Load::Bulk | Load::Idle => number("/tunnels/setup_us/p99"),
+        Load::Bulk | Load::Idle | Load::ManyIdle => number("/tunnels/setup_us/p99"),
     };
     Measured {
         cost,

@@ -3,8 +3,9 @@
 //!     cargo build --release && cargo bench --bench compare -- --rounds 5
 //!
 //! Rounds go through all contestants in turn (A B C, A B C, ...), so that what a shared machine does meanwhile
-//! falls on all alike; tables give medians and their ratios to the bare loop. `.ci/compare` installs the
-//! peers and runs it.
+//! falls on all alike; tables give medians, and the medians of what each round has for a ratio. The last table
+//! sets them beside the targets. `.ci/compare` installs the peers and runs it; `--network veth` puts agents,
+//! gateway and endpoint into network namespaces with links of 1 Gbit/s.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures time, and waits for programs")]
 
@@ -15,7 +16,11 @@ mod contestants;
 #[cfg(target_os = "linux")]
 mod loads;
 #[cfg(target_os = "linux")]
+mod network;
+#[cfg(target_os = "linux")]
 mod table;
+#[cfg(target_os = "linux")]
+mod targets;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
@@ -35,14 +40,17 @@ fn main() {
 
 #[cfg(target_os = "linux")]
 mod command {
-    use std::io;
+    use std::fs::{self, File};
+    use std::io::{self, Write};
     use std::path::PathBuf;
 
-    use clap::Parser;
+    use clap::{Parser, ValueEnum};
 
     use crate::contestants::Contestant;
     use crate::loads::{Load, measure};
-    use crate::{bare_loop, table};
+    use crate::network::Network;
+    use crate::table::Table;
+    use crate::{bare_loop, targets};
 
     #[derive(Parser, Debug)]
     struct Options {
@@ -50,28 +58,42 @@ mod command {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
         /// How long a load goes on, in seconds
-        #[arg(long = "for", default_value_t = 12)]
+        #[arg(long = "for", default_value_t = 6)]
         seconds: u32,
         /// Loads, by name; all where none is named
         #[arg(long, value_delimiter = ',')]
         loads: Vec<String>,
-        /// Contestants, by name; all that are installed where none is named
+        /// Contestants, by name; those that a load is for where none is named
         #[arg(long, value_delimiter = ',')]
         contestants: Vec<String>,
+        /// What they run on
+        #[arg(long, default_value = "loopback")]
+        network: NetworkChoice,
         /// Where sluice and loadgen are
         #[arg(long, default_value = "target/release")]
         programs: PathBuf,
+        /// Where the tables are written, too
+        #[arg(long, default_value = "target/compare.md")]
+        into: PathBuf,
         /// Passed by `cargo bench`
         #[arg(long, hide = true)]
         bench: bool,
     }
 
+    #[derive(Clone, Copy, Debug, ValueEnum)]
+    enum NetworkChoice {
+        /// This machine's loopback
+        Loopback,
+        /// Three network namespaces, joined at 1 Gbit/s
+        Veth,
+    }
+
     pub fn run() -> io::Result<()> {
         let words: Vec<String> = std::env::args().collect();
-        if let [_, mode, address_file] = &words[..]
+        if let [_, mode, address] = &words[..]
             && mode == "bare-loop"
         {
-            return bare_loop::run(address_file.as_ref());
+            return bare_loop::run(address);
         }
         let options = Options::parse();
         let programs = std::path::absolute(&options.programs)?;
@@ -85,24 +107,64 @@ mod command {
         let loads = chosen(&options.loads, &Load::ALL, |load| load.name())?;
         let contestants =
             chosen(&options.contestants, &Contestant::ALL, |contestant| contestant.name())?;
+        let network = match options.network {
+            NetworkChoice::Loopback => Network::Loopback,
+            NetworkChoice::Veth => match Network::links() {
+                Ok(network) => network,
+                Err(why) => {
+                    println!("left out, because there are no such namespaces here: {why}");
+                    return Ok(());
+                }
+            },
+        };
+        let mut told = Told::new(&options.into)?;
+        told.tell(&format!("Over {}, {} s a run.\n", network.name(), options.seconds))?;
+        let mut tables = Vec::new();
         for load in loads {
-            let mut table = table::Table::new(load, options.rounds, options.seconds);
-            for round in 1..=options.rounds {
+            let rounds = load.rounds(options.rounds);
+            let mut table = Table::new(load);
+            for round in 0..rounds {
                 for &contestant in &contestants {
-                    if !contestant.is_installed() {
-                        table.skip(contestant, "not installed".to_owned());
+                    let is_named = !options.contestants.is_empty();
+                    if !(is_named || load.is_for(contestant)) || round >= contestant.rounds(rounds)
+                    {
                         continue;
                     }
-                    eprintln!("{}, round {round}: {}", load.name(), contestant.name());
-                    match measure(load, contestant, options.seconds, &programs) {
-                        Ok(measured) => table.add(contestant, measured),
+                    if let Err(why) = contestant.can_run(&network) {
+                        table.skip(contestant, why.to_owned());
+                        continue;
+                    }
+                    eprintln!("{}, round {}: {}", load.name(), round + 1, contestant.name());
+                    match measure(load, contestant, options.seconds, &programs, &network) {
+                        Ok(measured) => table.add(contestant, round, measured),
                         Err(error) => table.skip(contestant, error.to_string()),
                     }
                 }
             }
-            println!("{table}");
+            told.tell(&table)?;
+            tables.push(table);
         }
-        Ok(())
+        told.tell(&targets::Verdicts(&tables))
+    }
+
+    /// What is printed is written to a file, too, as far as it has come.
+    struct Told(File);
+
+    impl Told {
+        fn new(into: &PathBuf) -> io::Result<Told> {
+            if let Some(folder) = into.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let file = File::create(into);
+            let file =
+                file.map_err(|why| io::Error::other(format!("{}: {why}", into.display())))?;
+            Ok(Told(file))
+        }
+
+        fn tell(&mut self, what: &dyn std::fmt::Display) -> io::Result<()> {
+            println!("{what}");
+            writeln!(self.0, "{what}")
+        }
     }
 
     fn chosen<T: Copy>(

@@ -256,8 +256,8 @@ impl Place<'_> {
     fn haproxy(&self) -> io::Result<Line> {
         let Place { address, endpoint, .. } = self;
         let file = self.write(&format!(
-            "global\n  maxconn 20000\n  maxpipes 500\n\
-             defaults\n  mode tcp\n  option splice-request\n  option splice-response\n  maxconn 20000\n\
+            "global\n  maxconn 9000\n  maxpipes 500\n\
+             defaults\n  mode tcp\n  option splice-request\n  option splice-response\n  maxconn 9000\n\
              \x20 timeout connect 10s\n  timeout client 10m\n  timeout server 10m\n\
              listen relay\n  bind {address}\n  server endpoint {endpoint}\n"
         ))?;

@@ -194,6 +194,11 @@ impl Flow {
         self.end_is_near = true;
     }
 
+    /// Whether an event has told of the source's end.
+    pub fn is_end_near(&self) -> bool {
+        self.end_is_near
+    }
+
     /// The sink may take bytes.
     pub fn sink_is_ready(&mut self) {
         self.sink_ready = true;

@@ -42,8 +42,10 @@ impl<K: Kernel> Line<K> {
         }
     }
 
+    /// An end brings little with it: the last record of a handshake or of a connection, or nothing.
     fn expects_little(&self) -> bool {
-        self.little_bursts >= LITTLE_BURSTS && self.burst_bytes == 0
+        let little = self.little_bursts >= LITTLE_BURSTS || self.flow.is_end_near();
+        little && self.burst_bytes == 0
     }
 
     fn learn(&mut self, filled: Filled) {

@@ -5,6 +5,7 @@
 //! - [`raise_descriptor_limit`]: lifts the soft limit of open descriptors to the hard one;
 //! - [`descriptor_limit`], [`open_descriptors`]: what holds of them, and how many are open;
 //! - [`work_in_batches`]: a hint to the scheduler that throughput matters more than who runs first;
+//! - [`let_go_of_start`]: memory that only the start of the program needed;
 //! - [`share_port`]: lets several listeners of this process take turns on one port;
 //! - [`bind_late`]: a source address without a port reserved for it;
 //! - [`unsent_bytes`]: bytes that the peer has not acknowledged yet;

@@ -63,6 +63,9 @@ pub fn is_splice_refused(_error: &io::Error) -> bool {
 /// The scheduler takes no such hint here.
 pub fn work_in_batches() {}
 
+/// The system decides here which pages of a program stay.
+pub fn let_go_of_start() {}
+
 /// No port is shared here; one acceptor hands sockets out.
 ///
 /// # Errors

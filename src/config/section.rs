@@ -39,6 +39,11 @@ impl<'a> Section<'a> {
         Section { name: "", table: Some(table), known: Vec::new() }
     }
 
+    /// Whether the file does not have it.
+    pub(super) fn is_absent(&self) -> bool {
+        self.table.is_none()
+    }
+
     /// The section `name`; one without any key where the file does not have it.
     pub(super) fn section(&mut self, name: &'static str, problems: &mut Problems) -> Section<'a> {
         self.subsection(name, name, problems)

@@ -28,8 +28,9 @@ fn a_hello_that_does_not_come_in_time_ends_the_session() {
             [&[], &[Step::Send(&hello[..40])], &[Step::Slow(&hello[..10], dribble)]];
         for begin in begins {
             let mut tunnel = Tunnel::open(&gateway, &server);
-            let session = gateway.session_of(&tunnel.client);
+            // What events tell, they tell a while later.
             let watch = Stopwatch::start();
+            let session = gateway.session_of(&tunnel.client);
             // The last bytes of the dribble may come after the end.
             let begun = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 tunnel.client.play(begin);

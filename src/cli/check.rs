@@ -11,6 +11,7 @@ use crate::config::edit::text::Text;
 use crate::config::load;
 use crate::config::problem::Problem;
 use crate::config::schema::Config;
+use crate::logic::policy::AllowMode;
 use crate::observe::settings::Destination;
 
 use super::command::USAGE;
@@ -59,10 +60,15 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
 
 /// What is admitted beside the operator's own. It is what was asked for, and so no problem.
 fn warnings(config: &Config) -> impl Iterator<Item = String> {
-    config.derived_hosts.iter().filter_map(|derived| {
+    let mode = (config.allow_mode == AllowMode::Report).then(|| {
+        "allow.mode is \"report\": hosts that are not allowed are let through and only told of; \
+         `sluice allowed-host suggest` lists them"
+            .to_owned()
+    });
+    mode.into_iter().chain(config.derived_hosts.iter().filter_map(|derived| {
         let warning = derived.warning.as_ref()?;
         Some(format!("{} ({}) {warning}", derived.pattern, derived.origin()))
-    })
+    }))
 }
 
 /// What keeps a gateway from starting here and now, with its place: it may be meant for another machine,

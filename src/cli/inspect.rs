@@ -1,5 +1,6 @@
 //! `sluice status`, `counters`, `report` and `reload`: what a running gateway tells, for people.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::logic::policy::AllowMode;
 use crate::observe::histograms::Measure;
 use crate::observe::status::{
     ConfigurationStatus, CounterStatus, FeedStatus, RelayProxyStatus, Status, WorkerStatus,
@@ -192,19 +194,24 @@ fn counters_text(status: &Status, last: Option<&Status>) -> String {
     for (name, of) in GROWING {
         table.number(name, of(now), grew(of));
     }
-    let refused = now.refusals.iter().filter(|(_, count)| **count > 0);
-    for (index, (reason, count)) in refused.enumerate() {
-        let before = before.filter(|_| seconds > 0.0);
-        let before = before.map(|before| before.refusals.get(reason).copied().unwrap_or(0));
-        let rate = before.map(|before| count.saturating_sub(before) as f64 / seconds);
-        if index == 0 {
-            table.0.push('\n');
+    let by_reason: [(&str, ByReason); 2] =
+        [("Refused", |counters| &counters.refusals), ("Reported", |counters| &counters.reported)];
+    for (what, of) in by_reason {
+        let told = of(now).iter().filter(|(_, count)| **count > 0);
+        for (index, (reason, count)) in told.enumerate() {
+            let before = before.filter(|_| seconds > 0.0);
+            let before = before.map(|before| of(before).get(reason).copied().unwrap_or(0));
+            let rate = before.map(|before| count.saturating_sub(before) as f64 / seconds);
+            if index == 0 {
+                table.0.push('\n');
+            }
+            table.number(&format!("{what}: {reason}"), *count, rate);
         }
-        table.number(&format!("Refused: {reason}"), *count, rate);
     }
     table.0
 }
 
+type ByReason = fn(&CounterStatus) -> &BTreeMap<String, u64>;
 type Growing = (&'static str, fn(&CounterStatus) -> u64);
 
 const GROWING: [Growing; 6] = [
@@ -235,6 +242,14 @@ fn status_text(status: &Status, readiness: &str) -> String {
     if let Some(refused) = &configuration.refused {
         let why = configuration.refused_why.as_deref().unwrap_or_default();
         table.text("Refused since", &format!("{refused}: {why}"));
+    }
+    if configuration.allow_mode == AllowMode::Report.as_str() {
+        let reported: u64 = counters.reported.values().sum();
+        let told = format!(
+            "REPORT: hosts that are not allowed are LET THROUGH, {reported} times so far; `sluice \
+             allowed-host suggest` lists them"
+        );
+        table.text("Allow mode", &told);
     }
     let sessions = format!(
         "{} open of {} clients, {} since the start",

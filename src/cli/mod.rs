@@ -10,3 +10,4 @@ mod inspect;
 mod kept_feed;
 mod manual;
 pub mod run;
+mod suggest;

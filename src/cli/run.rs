@@ -14,12 +14,12 @@ use crate::config::place::{self, Place};
 use crate::config::problem::Problem;
 use crate::config::schema::{Config, Overrides};
 use crate::logic::reason::Reason;
-use crate::observe::events::Event;
+use crate::observe::events::{Event, Level};
 use crate::observe::outlets;
 use crate::observe::settings::{Destination, Format};
 use crate::serve::acceptor::Accepting;
 use crate::serve::gateway;
-use crate::serve::start::{Fault, Start, StartError};
+use crate::serve::start::{self, Fault, Start, StartError};
 
 use super::command::USAGE;
 
@@ -54,8 +54,8 @@ pub struct Prepared {
     pub place: Place,
     /// There is a file at that place; else the configuration is the defaults.
     pub is_from_file: bool,
-    /// What is to be said of a configuration that allows nothing.
-    pub nothing_allowed: Option<Event>,
+    /// What is to be said of a configuration that allows nothing, or everything.
+    pub of_hosts: Option<Event>,
 }
 
 pub(super) fn run(file: Option<&Path>, flags: &RunFlags, now: SystemTime) -> ExitCode {
@@ -70,12 +70,16 @@ pub(super) fn run(file: Option<&Path>, flags: &RunFlags, now: SystemTime) -> Exi
 }
 
 fn serve(prepared: Prepared, accepting: Option<Accepting>, now: SystemTime) -> ExitCode {
-    let Prepared { config, overrides, place, is_from_file, nothing_allowed } = prepared;
+    let Prepared { config, overrides, place, is_from_file, of_hosts } = prepared;
     let (on_stderr, format) = (config.events.to == Destination::Stderr, config.events.format);
+    // Who starts a gateway that lets all hosts through must see it, wherever events go.
+    if !on_stderr || config.events.level > Level::Warning {
+        outlets::print(start::of_mode(&config, now).as_slice(), format);
+    }
     let start = Start {
         config,
         accepting: accepting.unwrap_or_else(Accepting::best),
-        notices: nothing_allowed.into_iter().collect(),
+        notices: of_hosts.into_iter().collect(),
         file: place.file.clone(),
         is_from_file,
         reread: Box::new(move || reread(&place, &overrides)),
@@ -130,13 +134,14 @@ pub fn prepare(
     let Loaded { mut config, is_from_file } = load::read(&place)?;
     config.apply(&overrides);
     let allows_nothing = config.hosts.is_empty() && config.feed.is_none();
-    let nothing_allowed = allows_nothing.then(|| {
+    let nothing_allowed = || {
         let file = place.file.display();
         let why =
             if is_from_file { format!("{file} lists none") } else { format!("there is no {file}") };
         Event::new(Reason::NothingAllowed, now).detail(why)
-    });
-    Ok(Prepared { config, overrides, place, is_from_file, nothing_allowed })
+    };
+    let of_hosts = start::of_mode(&config, now).or_else(|| allows_nothing.then(nothing_allowed));
+    Ok(Prepared { config, overrides, place, is_from_file, of_hosts })
 }
 
 /// Each problem as one event 401 on stderr: the outlet of a wrong configuration cannot be known.
@@ -197,13 +202,13 @@ mod tests {
         assert_eq!(prepared.config.listen, listen);
         assert_eq!(prepared.config.events.format, Format::Json);
         assert_eq!((prepared.overrides, prepared.place.file.clone()), (overrides, saved.0.clone()));
-        assert_eq!(prepared.nothing_allowed, None);
+        assert_eq!(prepared.of_hosts, None);
     }
 
     #[test]
     fn a_file_that_allows_nothing_is_told_with_what_to_do() {
         let saved = Saved::new("nothing", "workers = 1\n");
-        let event = prepared(&saved.0, Overrides::default()).unwrap().nothing_allowed.unwrap();
+        let event = prepared(&saved.0, Overrides::default()).unwrap().of_hosts.unwrap();
         let message = message(&event);
         assert!(
             message.contains("sluice.toml lists none. List the hosts under [allow]"),

@@ -43,6 +43,9 @@ pub fn between(old: &Config, new: &Config) -> Vec<String> {
     if old.workers != new.workers {
         changes.push("workers (takes effect with a restart)".to_owned());
     }
+    if old.allow_mode != new.allow_mode {
+        changes.push(format!("allow.mode = \"{}\"", new.allow_mode.as_str()));
+    }
     let hosts = hosts(old.hosts.iter(), new.hosts.iter());
     changes.extend(hosts.map(|hosts| format!("allow.hosts ({hosts})")));
     changes.extend(limits(old, new));
@@ -114,6 +117,10 @@ mod tests {
                 "allow.hosts = [\"a.b\", \"c.d\"]\nallow.feed.url = \"https://e.f/\"\n\
                  allow.feed.cache_file = \"g\"",
                 vec!["allow.feed"],
+            ),
+            (
+                "allow.hosts = [\"a.b\", \"c.d\"]\nallow.mode = \"report\"",
+                vec!["allow.mode = \"report\""],
             ),
             (
                 "allow.hosts = [\"a.b\", \"c.d\"]\nproxy_protocol.from = [\"10.0.0.0/8\"]",

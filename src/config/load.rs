@@ -11,6 +11,7 @@ use toml_edit::{Document, Table};
 use crate::logic::addresses::{Addresses, canonical, reaches};
 use crate::logic::certificates::{SubjectRule, Subjects, UnseenAllowed};
 use crate::logic::hosts::HostPattern;
+use crate::logic::policy::AllowMode;
 use crate::observe::events::Level;
 use crate::observe::settings::{Destination, Format};
 use crate::proto::target::Host;
@@ -236,6 +237,10 @@ fn judge_circle(relay_proxy: &Section<'_>, config: &Config, problems: &mut Probl
 }
 
 fn read_allow(allow: &mut Section<'_>, config: &mut Config, problems: &mut Problems) {
+    let modes = AllowMode::ALL.map(|mode| (mode.as_str(), mode));
+    if let Some(mode) = allow.choice("mode", &modes, problems) {
+        config.allow_mode = mode;
+    }
     let pattern = |text: &str| HostPattern::parse(text).map_err(|error| error.to_string());
     if let Some(hosts) = allow.list("hosts", pattern, problems) {
         config.listed_hosts = hosts.value;

@@ -10,6 +10,7 @@ use crate::logic::addresses::Addresses;
 use crate::logic::certificates::{Subjects, UnseenAllowed};
 use crate::logic::hosts::{HostPattern, Hosts};
 use crate::logic::limits::Limits;
+use crate::logic::policy::AllowMode;
 use crate::observe::settings::{EventSettings, Format};
 use crate::proto::tls::Version;
 
@@ -44,6 +45,8 @@ pub struct Config {
     /// Hosts that may be reached: those that are listed, those that follow from `azure`, and those of
     /// the feed. None: a gateway that nobody configured opens nothing.
     pub hosts: Hosts,
+    /// What becomes of other hosts. They are refused.
+    pub allow_mode: AllowMode,
     /// Hosts that the file lists.
     pub listed_hosts: Vec<HostPattern>,
     /// The workspaces, clouds, regions and profiles that hosts follow from.
@@ -150,6 +153,7 @@ impl Default for Config {
             relay_proxy: RelayProxySettings::default(),
             source_addresses: Vec::new(),
             hosts: Hosts::default(),
+            allow_mode: AllowMode::default(),
             listed_hosts: Vec::new(),
             azure: Wanted::default(),
             derived_hosts: Vec::new(),

@@ -74,6 +74,22 @@ impl HostPattern {
         self.port
     }
 
+    /// Whether it admits `name`, which is in canonical form, on its port.
+    pub fn admits(&self, name: &str) -> bool {
+        match &self.form {
+            Form::Exact(Host::Name(exact)) => **exact == *name,
+            Form::Exact(Host::Address(_)) => false,
+            Form::Below(suffix) => name
+                .strip_suffix(&**suffix)
+                .is_some_and(|above| above.len() > 1 && above.ends_with('.')),
+            Form::Within { label: stars, suffix } => {
+                name.split_once('.').is_some_and(|(label, rest)| {
+                    *rest == **suffix && StarredLabels::fits(stars, label)
+                })
+            }
+        }
+    }
+
     /// Whether it admits more than one host.
     pub fn is_wildcard(&self) -> bool {
         !matches!(self.form, Form::Exact(_))

@@ -25,6 +25,8 @@ use crate::proto::via::Via;
 pub struct Policy {
     /// Target names and their ports.
     pub hosts: Hosts,
+    /// What becomes of a target that `hosts` does not admit.
+    pub mode: AllowMode,
     /// Special-purpose addresses that may be reached after all.
     pub addresses: Addresses,
     /// Blocks of clients that may come in; empty = everyone.
@@ -39,6 +41,30 @@ pub struct Policy {
     pub certificates: Option<Arc<CertificateRules>>,
     /// Sizes and times.
     pub limits: Limits,
+}
+
+/// What becomes of a target that no host pattern admits. Everything else is enforced in either mode: a
+/// fleet whose names are not known yet is no reason to let it reach metadata services or speak SSL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AllowMode {
+    /// It is refused.
+    #[default]
+    Enforce,
+    /// It is let through, and told of: for learning which hosts are needed.
+    Report,
+}
+
+impl AllowMode {
+    /// Both.
+    pub const ALL: [AllowMode; 2] = [AllowMode::Enforce, AllowMode::Report];
+
+    /// As the configuration spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AllowMode::Enforce => "enforce",
+            AllowMode::Report => "report",
+        }
+    }
 }
 
 /// What a handshake must show.
@@ -109,12 +135,17 @@ impl Policy {
         self.balancers.iter().any(|block| block.contains(&address))
     }
 
-    /// Judges the name and the port that a client asks for.
-    pub fn judge_target(&self, target: &Target) -> Result<(), Refusal> {
-        match self.hosts.judge(target) {
-            HostVerdict::Allowed(_) => Ok(()),
-            HostVerdict::PortNotAllowed => Err(Refusal::plain(Reason::PortNotAllowed)),
-            HostVerdict::HostNotAllowed => Err(Refusal::plain(Reason::HostNotAllowed)),
+    /// Judges the name and the port that a client asks for. A target that is let through only because
+    /// of [`AllowMode::Report`] comes with the reason for which it would be refused.
+    pub fn judge_target(&self, target: &Target) -> Result<Option<Reason>, Refusal> {
+        let reason = match self.hosts.judge(target) {
+            HostVerdict::Allowed(_) => return Ok(None),
+            HostVerdict::PortNotAllowed => Reason::PortNotAllowed,
+            HostVerdict::HostNotAllowed => Reason::HostNotAllowed,
+        };
+        match self.mode {
+            AllowMode::Enforce => Err(Refusal::plain(reason)),
+            AllowMode::Report => Ok(Some(reason)),
         }
     }
 

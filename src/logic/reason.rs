@@ -96,6 +96,8 @@ pub enum Reason {
     LimitsKnown,
     /// No host is allowed yet.
     NothingAllowed,
+    /// Hosts that are not on the list are let through.
+    ReportMode,
     /// A new generation of the configuration is in force.
     Reloaded,
     /// Other hosts of the feed count, or it can be had again.
@@ -182,6 +184,7 @@ impl Reason {
         Reason::ListenClosed,
         Reason::LimitsKnown,
         Reason::NothingAllowed,
+        Reason::ReportMode,
         Reason::Reloaded,
         Reason::FeedUpdated,
         Reason::FeedFailed,
@@ -201,6 +204,9 @@ impl Reason {
         Reason::OutletNotReopened,
         Reason::Internal,
     ];
+
+    /// The reasons of the list of hosts: what `allow.mode = "report"` tells instead of refusing.
+    pub const OF_HOSTS: [Reason; 2] = [Reason::HostNotAllowed, Reason::PortNotAllowed];
 
     /// The spelling in replies, events and counters.
     pub const fn as_str(self) -> &'static str {
@@ -250,6 +256,7 @@ impl Reason {
             Reason::ListenClosed => "listen_closed",
             Reason::LimitsKnown => "limits",
             Reason::NothingAllowed => "nothing_allowed",
+            Reason::ReportMode => "report_mode",
             Reason::Reloaded => "reloaded",
             Reason::FeedUpdated => "feed_updated",
             Reason::FeedFailed => "feed_failed",

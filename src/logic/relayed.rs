@@ -102,7 +102,7 @@ mod tests {
     use crate::logic::hosts::{HostPattern, Hosts};
     use crate::logic::input::Input;
     use crate::logic::limits::Limits;
-    use crate::logic::policy::{Policy, Refusal, TlsRules};
+    use crate::logic::policy::{AllowMode, Policy, Refusal, TlsRules};
     use crate::logic::relay_proxies::{RelayProxy, RelayRules};
     use crate::proto::target::Target;
     use crate::proto::tls::Version;
@@ -118,6 +118,7 @@ mod tests {
         let relay_proxy = RelayProxy::new(Target::parse(b"10.0.0.1:8080").unwrap(), now);
         let policy = Policy {
             hosts: hosts(&["ok.test", "near.test", "93.184.216.34", "10.0.0.2"]),
+            mode: AllowMode::Enforce,
             addresses: Default::default(),
             clients: Vec::new(),
             balancers: Vec::new(),

@@ -33,6 +33,8 @@ pub struct Session {
     /// Until a relay proxy has answered, where the target is reached through one.
     pub(super) call: Option<Box<RelayCall>>,
     watch: Option<Box<Watch>>,
+    /// Its target is let through only because the list of hosts is not enforced.
+    reported: Option<Reason>,
     stage_deadline: Option<Instant>,
     oldest: Option<Instant>,
     last_byte: Instant,
@@ -55,6 +57,7 @@ impl Session {
             target: None,
             call: None,
             watch: None,
+            reported: None,
             stage_deadline: Some(now + Duration::from_millis(limits.head_ms)),
             oldest: limits::duration(limits.session_ms).map(|age| now + age),
             last_byte: now,
@@ -74,6 +77,11 @@ impl Session {
     /// The target, once a well-formed CONNECT has named it.
     pub fn target(&self) -> Option<&Target> {
         self.target.as_ref()
+    }
+
+    /// Why the target would be refused if the list of hosts were enforced, whatever else becomes of it.
+    pub fn reported(&self) -> Option<Reason> {
+        self.reported
     }
 
     /// The rules this session began with.
@@ -257,7 +265,8 @@ impl Session {
         let client = self.policy.judge_client(self.client);
         let placed = self.without_place.map_or(Ok(()), |reason| Err(Refusal::plain(reason)));
         let judged = client.and(placed).and_then(|()| self.policy.judge_target(&target));
-        let judged = judged.and_then(|()| self.policy.judge_way(head.via.as_deref()));
+        self.reported = judged.as_ref().ok().copied().flatten();
+        let judged = judged.and_then(|_| self.policy.judge_way(head.via.as_deref()));
         let is_relayed = self.policy.relay.lead_to(&target);
         let address = match target.host {
             Host::Address(address) => Some(address),
@@ -391,7 +400,7 @@ mod tests {
     use crate::logic::addresses::Addresses;
     use crate::logic::hosts::{HostPattern, Hosts};
     use crate::logic::limits::Limits;
-    use crate::logic::policy::TlsRules;
+    use crate::logic::policy::{AllowMode, TlsRules};
     use crate::logic::relay_proxies::RelayRules;
     use crate::proto::tls::Version;
     use crate::proto::tls::record::ContentType;
@@ -406,6 +415,7 @@ mod tests {
         let patterns = ["ok.test", "93.184.216.34", "10.0.0.1"];
         let mut policy = Policy {
             hosts: Hosts::new(patterns.map(|text| HostPattern::parse(text).unwrap())),
+            mode: AllowMode::Enforce,
             addresses: Addresses::new(Vec::new()),
             clients: Vec::new(),
             balancers: Vec::new(),
@@ -476,6 +486,39 @@ mod tests {
             Action::Introduce { client: None, .. } => "introduce itself".to_owned(),
             other => format!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_target_that_is_only_reported_is_let_through_by_the_list_of_hosts_alone() {
+        let now = Instant::now();
+        let (host, port) = (Some(Reason::HostNotAllowed), Some(Reason::PortNotAllowed));
+        for (target, outcome, reported) in [
+            ("ok.test:443", "resolve", None),
+            ("other.test:443", "resolve", host),
+            ("ok.test:80", "resolve", port),
+            ("93.184.216.35:443", "dial 1", host),
+            ("169.254.169.254:443", "refuse address_not_allowed", host),
+            ("10.0.0.1:443", "refuse address_not_allowed", None),
+            ("other.test", "refuse malformed_target", None),
+        ] {
+            let policy = policy(|policy| policy.mode = AllowMode::Report);
+            let mut session = Session::new(policy, PUBLIC, now);
+            let head = format!("CONNECT {target} HTTP/1.1\r\n\r\n");
+            let action = session.handle(Input::Head(head.as_bytes()), now);
+            assert_eq!(
+                (outline(&action).as_str(), session.reported()),
+                (outcome, reported),
+                "{target}"
+            );
+        }
+        let policy = policy(|policy| {
+            policy.mode = AllowMode::Report;
+            policy.clients = vec!["10.0.0.0/8".parse().unwrap()];
+        });
+        let mut session = Session::new(policy, PUBLIC, now);
+        let action = session.handle(Input::Head(b"CONNECT other.test:443 HTTP/1.1\r\n\r\n"), now);
+        let told = (outline(&action), session.reported());
+        assert_eq!(told, ("refuse client_not_allowed".to_owned(), None));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::logic::reason::Reason;
 
 use super::events::{refuses, rule};
+use super::refused::RefusedTargets;
 
 const SHARDS: usize = 32;
 const REASONS: usize = Reason::ALL.len();
@@ -29,11 +30,14 @@ pub struct Counters {
     errors: AtomicU64,
     rejections: AtomicU64,
     reasons: [AtomicU64; REASONS],
+    /// In the order of [`Reason::OF_HOSTS`].
+    reported: [AtomicU64; Reason::OF_HOSTS.len()],
     bytes_up: AtomicU64,
     bytes_down: AtomicU64,
     events_lost: AtomicU64,
     clients: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
     hasher: RandomState,
+    refused_targets: RefusedTargets,
 }
 
 /// The counters at one moment.
@@ -51,6 +55,8 @@ pub struct Snapshot {
     pub rejections: u64,
     /// Refusals by reason: every reason that refuses, also where it is 0.
     pub refusals: Vec<(Reason, u64)>,
+    /// What `allow.mode = "report"` did not refuse, by reason. Part of no other number.
+    pub reported: Vec<(Reason, u64)>,
     /// Bytes from clients to remotes.
     pub bytes_up: u64,
     /// Bytes from remotes to clients.
@@ -71,11 +77,13 @@ impl Counters {
             errors: AtomicU64::new(0),
             rejections: AtomicU64::new(0),
             reasons: [const { AtomicU64::new(0) }; REASONS],
+            reported: [const { AtomicU64::new(0) }; Reason::OF_HOSTS.len()],
             bytes_up: AtomicU64::new(0),
             bytes_down: AtomicU64::new(0),
             events_lost: AtomicU64::new(0),
             clients: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
+            refused_targets: RefusedTargets::default(),
         }
     }
 
@@ -164,6 +172,19 @@ impl Counters {
         }
     }
 
+    /// Counts a refusal that was left out; other reasons than [`Reason::OF_HOSTS`] are never.
+    pub fn count_reported(&self, reason: Reason) {
+        let place = Reason::OF_HOSTS.iter().position(|known| *known == reason);
+        if let Some(place) = place {
+            self.reported[place].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The targets that clients asked for and the list of hosts does not admit.
+    pub fn refused_targets(&self) -> &RefusedTargets {
+        &self.refused_targets
+    }
+
     /// Counts relayed bytes.
     pub fn bytes(&self, up: u64, down: u64) {
         self.bytes_up.fetch_add(up, Relaxed);
@@ -205,6 +226,10 @@ impl Counters {
                 .into_iter()
                 .filter(|reason| refuses(*reason))
                 .map(|reason| (reason, self.counted(reason)))
+                .collect(),
+            reported: Reason::OF_HOSTS
+                .into_iter()
+                .zip(self.reported.iter().map(|count| count.load(Relaxed)))
                 .collect(),
             bytes_up: self.bytes_up.load(Relaxed),
             bytes_down: self.bytes_down.load(Relaxed),
@@ -343,6 +368,18 @@ mod tests {
         assert!(snapshot.refusals.contains(&(Reason::HostNotAllowed, 1)));
         assert!(snapshot.refusals.contains(&(Reason::Loop, 0)));
         assert!(!snapshot.refusals.iter().any(|(reason, _)| *reason == Reason::SessionEnded));
+    }
+
+    #[test]
+    fn what_is_reported_moves_no_other_counter() {
+        let counters = Counters::new();
+        counters.count_reported(Reason::PortNotAllowed);
+        counters.count_reported(Reason::DialFailed);
+        let snapshot = counters.snapshot();
+        let expected = vec![(Reason::HostNotAllowed, 0), (Reason::PortNotAllowed, 1)];
+        assert_eq!(snapshot.reported, expected);
+        let others = Snapshot { reported: Vec::new(), ..snapshot };
+        assert_eq!(others, Snapshot { reported: Vec::new(), ..Counters::new().snapshot() });
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub const fn rule(reason: Reason) -> Rule {
         Reason::TooManySessions | Reason::TooManySessionsOfClient | Reason::ResolverBusy => {
             (400, Warning, true, false)
         }
-        Reason::Draining => (100, Warning, false, false),
+        Reason::Draining | Reason::ReportMode => (100, Warning, false, false),
         Reason::SslVersion
         | Reason::TlsVersionTooLow
         | Reason::NotTls
@@ -183,6 +183,8 @@ pub struct Event {
     pub count: Option<u64>,
     /// What the message needs beyond the fields: the text of an OS error, a limit, a position.
     pub detail: Option<Box<str>>,
+    /// It tells of a refusal that was left out, as `allow.mode = "report"` asks for.
+    pub is_reported: bool,
 }
 
 /// What `session_ended` tells of a session.
@@ -215,6 +217,7 @@ impl Event {
             ended: None,
             count: None,
             detail: None,
+            is_reported: false,
         }
     }
 
@@ -284,6 +287,12 @@ impl Event {
         self
     }
 
+    /// Tells that nothing was refused for this.
+    pub fn reported(mut self) -> Event {
+        self.is_reported = true;
+        self
+    }
+
     /// Bytes this event holds while it is queued: the measure of the queue's bound.
     pub fn size_bytes(&self) -> usize {
         let texts = [&self.target, &self.server_name, &self.subject, &self.detail];
@@ -344,6 +353,7 @@ mod tests {
         ("listen_closed", 100, "info", 500, ""),
         ("limits", 100, "info", 500, ""),
         ("nothing_allowed", 100, "info", 500, ""),
+        ("report_mode", 100, "warning", 500, ""),
         ("reloaded", 100, "info", 500, ""),
         ("feed_updated", 100, "info", 500, ""),
         // It is a host of the network that does not give what it should.

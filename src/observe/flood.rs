@@ -13,9 +13,11 @@ use super::events::{Event, rule};
 pub(super) const LIKE_EVENTS_PER_SECOND: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The last second of each reason.
+const REASONS: usize = Reason::ALL.len();
+
+/// The last second of each reason, of refusals and of what `allow.mode = "report"` tells instead.
 pub(super) struct Flood {
-    seconds: [Option<Second>; Reason::ALL.len()],
+    seconds: [[Option<Second>; REASONS]; 2],
     /// How many of `seconds` have left something out: almost always 0, which makes a look cheap.
     left_out: usize,
 }
@@ -30,7 +32,7 @@ struct Second {
 
 impl Flood {
     pub(super) fn new() -> Flood {
-        Flood { seconds: [None; Reason::ALL.len()], left_out: 0 }
+        Flood { seconds: [[None; REASONS]; 2], left_out: 0 }
     }
 
     /// Whether `event` is to be written. One that is not is counted for a summary. Call
@@ -39,7 +41,8 @@ impl Flood {
         if !is_limited(event.reason) {
             return true;
         }
-        let slot = &mut self.seconds[event.reason as usize];
+        let seconds = &mut self.seconds[usize::from(event.is_reported)];
+        let slot = &mut seconds[event.reason as usize];
         let second = match slot {
             Some(second) if !second.is_over(event.time) => second,
             _ => {
@@ -67,12 +70,15 @@ impl Flood {
         if self.left_out == 0 {
             return;
         }
-        for (reason, slot) in Reason::ALL.into_iter().zip(&mut self.seconds) {
-            let Some(second) = slot else { continue };
-            if second.left_out > 0 && now.is_none_or(|now| second.is_over(now)) {
-                write(&Event::new(reason, second.latest).count(second.left_out));
-                self.left_out -= 1;
-                *slot = None;
+        for (is_reported, seconds) in [false, true].into_iter().zip(&mut self.seconds) {
+            for (reason, slot) in Reason::ALL.into_iter().zip(seconds) {
+                let Some(second) = slot else { continue };
+                if second.left_out > 0 && now.is_none_or(|now| second.is_over(now)) {
+                    let summary = Event::new(reason, second.latest).count(second.left_out);
+                    write(&if is_reported { summary.reported() } else { summary });
+                    self.left_out -= 1;
+                    *slot = None;
+                }
             }
         }
     }
@@ -82,11 +88,12 @@ impl Flood {
         if self.left_out == 0 {
             return None;
         }
-        let due =
-            self.seconds.iter().flatten().filter(|second| second.left_out > 0).map(|second| {
+        let due = self.seconds.iter().flatten().flatten().filter(|second| second.left_out > 0).map(
+            |second| {
                 let gone = now.duration_since(second.begin).unwrap_or_default();
                 SECOND.saturating_sub(gone)
-            });
+            },
+        );
         due.min()
     }
 }
@@ -143,6 +150,17 @@ mod tests {
         let expected = [(Reason::HostNotAllowed, Some(5)), (Reason::PortNotAllowed, Some(5))];
         assert_eq!(reasons, expected);
         assert_eq!(flood.next_due(at(0)), None);
+    }
+
+    #[test]
+    fn what_was_not_refused_has_a_second_of_its_own() {
+        let mut flood = Flood::new();
+        assert_eq!(feed(&mut flood, Reason::HostNotAllowed, &[0; 25]).0, 20);
+        let reported = Event::new(Reason::HostNotAllowed, at(0)).reported();
+        let passed = (0..27).filter(|_| flood.admits(&reported)).count();
+        let mut summaries = Vec::new();
+        flood.finish_seconds(None, |line| summaries.push((line.is_reported, line.count)));
+        assert_eq!((passed, summaries), (20, vec![(false, Some(5)), (true, Some(7))]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::histograms::{Distribution, Histograms, Measure};
 use crate::logic::limits::Limits;
+use crate::logic::policy::AllowMode;
 use crate::logic::relay_proxies::RelayProxy;
 
 /// All that one process shows of itself, but for the counters.
@@ -48,6 +49,8 @@ pub struct Generation {
     pub file: Option<String>,
     /// The addresses that are bound.
     pub listeners: Vec<SocketAddr>,
+    /// What becomes of hosts that are not allowed.
+    pub allow_mode: AllowMode,
     /// The limits.
     pub limits: Limits,
 }
@@ -329,6 +332,7 @@ mod tests {
             changes: Vec::new(),
             file: None,
             listeners: Vec::new(),
+            allow_mode: AllowMode::Enforce,
             limits: Limits::default(),
         };
         let gauges = Gauges::new(Instant::now(), wall, Vec::new(), generation.clone());

@@ -127,6 +127,7 @@ fn fields(event: &Event) -> Vec<(&'static str, Value)> {
         ("bytes_down", ended.map(|ended| Value::Number(ended.bytes_down))),
         ("duration_ms", ended.map(|ended| Value::Number(duration_ms(ended)))),
         ("count", event.count.map(Value::Number)),
+        ("mode", event.is_reported.then_some(Value::Text("report".into()))),
     ];
     fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }

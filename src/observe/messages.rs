@@ -11,7 +11,7 @@ use super::events::Event;
 /// SUBJECT`.
 pub fn message(event: &Event) -> String {
     if let Some(count) = event.count {
-        return counted(event.reason, count);
+        return counted(event, count);
     }
     let (client, target) = (client(event), target(event));
     let host = host(&target);
@@ -38,6 +38,9 @@ pub fn message(event: &Event) -> String {
         Reason::HeadTooLarge => format!(
             "The request head of {client} is too large{why}. limits.head_bytes is the limit"
         ),
+        Reason::HostNotAllowed | Reason::PortNotAllowed if event.is_reported => {
+            reported(event.reason, host, &target)
+        }
         Reason::HostNotAllowed => format!(
             "Target host ({host}) is forbidden: no allowed host pattern admits it{why}; to admit \
              it, add it to allow.hosts"
@@ -180,6 +183,18 @@ pub fn message(event: &Event) -> String {
     }
 }
 
+/// A refusal that was left out keeps the words of the refusal, for the scripts that look for them.
+fn reported(reason: Reason, host: &str, target: &str) -> String {
+    let (why, listed) = match reason {
+        Reason::PortNotAllowed => ("the host is allowed on another port", target),
+        _ => ("no allowed host pattern admits it", "it"),
+    };
+    format!(
+        "Target host ({host}) is forbidden, but was not refused for it, as allow.mode is \"report\": \
+         {why}; to admit it, add {listed} to allow.hosts"
+    )
+}
+
 /// Reasons that concern no client: what they tell is our own text, or the system's.
 fn of_the_gateway(event: &Event) -> String {
     let why = detail(event, escape::local);
@@ -192,6 +207,10 @@ fn of_the_gateway(event: &Event) -> String {
         Reason::NothingAllowed => format!(
             "No host is allowed yet, so every CONNECT will be refused{why}. List the hosts under \
              [allow] in the configuration, as in hosts = [\"*.ods.opinsights.azure.com\"]"
+        ),
+        Reason::ReportMode => format!(
+            "allow.mode is \"report\": hosts that are not allowed are LET THROUGH and only told of{why}. \
+             `sluice allowed-host suggest` lists them; set it to \"enforce\" when they are listed"
         ),
         Reason::Reloaded => format!("The configuration was read again{why}"),
         Reason::FeedUpdated => format!("The feed has been downloaded{why}"),
@@ -287,6 +306,7 @@ pub const fn phrase(reason: Reason) -> &'static str {
         Reason::ListenClosed => "Not listening any more",
         Reason::LimitsKnown => "Limits of this process",
         Reason::NothingAllowed => "No host is allowed yet",
+        Reason::ReportMode => "Hosts that are not allowed are let through",
         Reason::Reloaded => "Configuration was read again",
         Reason::FeedUpdated => "Feed has been downloaded",
         Reason::FeedFailed => "Feed changes nothing",
@@ -308,13 +328,14 @@ pub const fn phrase(reason: Reason) -> &'static str {
     }
 }
 
-fn counted(reason: Reason, count: u64) -> String {
-    if reason == Reason::EventsLost {
+fn counted(event: &Event, count: u64) -> String {
+    if event.reason == Reason::EventsLost {
         return format!(
             "{count} events were lost, because what events.to names was slow, full or failing"
         );
     }
-    format!("{count} more like this in the last second: {}", phrase(reason))
+    let but = if event.is_reported { ", but not refused (allow.mode is \"report\")" } else { "" };
+    format!("{count} more like this in the last second: {}{but}", phrase(event.reason))
 }
 
 fn client(event: &Event) -> String {

@@ -8,6 +8,7 @@ use super::counters::Counters;
 use super::gauges::{Configuration, Gauges, Held};
 use super::histograms::{Measure, Unit};
 use super::status::Inside;
+use crate::logic::policy::AllowMode;
 
 /// The media type of the text.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -53,6 +54,14 @@ fn of_sessions(page: &mut Page, counters: &Counters) {
     page.about("sluice_refusals_total", "counter", "Sessions refused, by reason.");
     for (reason, count) in counted.refusals {
         page.labelled("sluice_refusals_total", "reason", reason, count);
+    }
+    page.about(
+        "sluice_reported_total",
+        "counter",
+        "Sessions let through by allow.mode = report that would have been refused, by reason.",
+    );
+    for (reason, count) in counted.reported {
+        page.labelled("sluice_reported_total", "reason", reason, count);
     }
     page.about(
         "sluice_bytes_total",
@@ -115,6 +124,11 @@ fn of_configuration(page: &mut Page, configuration: &Configuration) {
         "sluice_configuration_refused_total",
         "Configurations that were read and refused.",
         configuration.refused_total,
+    );
+    page.gauge(
+        "sluice_allow_mode_report",
+        "Whether hosts that are not allowed are let through (allow.mode = report).",
+        u8::from(configuration.generation.allow_mode == AllowMode::Report),
     );
 }
 
@@ -338,6 +352,7 @@ mod tests {
         let sample = sample::panel(Instant::now());
         sample.counters.count(Reason::HostNotAllowed);
         sample.counters.count(Reason::NotTls);
+        sample.counters.count_reported(Reason::PortNotAllowed);
         sample.counters.bytes(3, 4);
         let now = sample.inside.now();
         let proxies = ["a.test:1", "[::1]:2"]
@@ -362,6 +377,9 @@ mod tests {
             "sluice_sessions_total 0",
             "sluice_refusals_total{reason=\"host_not_allowed\"} 1",
             "sluice_refusals_total{reason=\"loop\"} 0",
+            "sluice_reported_total{reason=\"host_not_allowed\"} 0",
+            "sluice_reported_total{reason=\"port_not_allowed\"} 1",
+            "sluice_allow_mode_report 0",
             "sluice_bytes_total{direction=\"up\"} 3",
             "sluice_bytes_total{direction=\"down\"} 4",
             "sluice_events_lost_total 0",

@@ -18,6 +18,7 @@ pub mod messages;
 mod metrics;
 pub mod outlets;
 mod queue;
+pub mod refused;
 mod report;
 pub mod settings;
 pub mod status;

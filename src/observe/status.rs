@@ -10,6 +10,7 @@ use super::counters::{Counters, Snapshot};
 use super::gauges::{Configuration, Doing, FeedGauge, Gauges, WorkerGauges};
 use super::lines::rfc_3339;
 use crate::logic::limits::Limits;
+use crate::logic::reason::Reason;
 use crate::logic::relay_proxies::{Fares, RelayProxy};
 
 /// What only the shell around the workers knows, and its clock.
@@ -77,6 +78,8 @@ pub struct ConfigurationStatus {
     pub by: String,
     /// The keys in which it differs from the one before.
     pub changes: Vec<String>,
+    /// `enforce`, or `report` where hosts that are not allowed are let through.
+    pub allow_mode: String,
     /// Its file; none where the defaults are in force.
     pub file: Option<String>,
     /// When another one was refused since, RFC 3339.
@@ -161,6 +164,8 @@ pub struct CounterStatus {
     pub events_lost: u64,
     /// Refusals by reason.
     pub refusals: BTreeMap<String, u64>,
+    /// What `allow.mode = "report"` did not refuse, by reason.
+    pub reported: BTreeMap<String, u64>,
 }
 
 /// The status at this moment.
@@ -178,6 +183,7 @@ pub(super) fn status(counters: &Counters, gauges: &Gauges, inside: &dyn Inside) 
             loaded: rfc_3339(generation.loaded),
             by: generation.by.clone(),
             changes: generation.changes.clone(),
+            allow_mode: generation.allow_mode.as_str().to_owned(),
             file: generation.file.clone(),
             refused: refused.as_ref().map(|refused| rfc_3339(refused.at)),
             refused_why: refused.as_ref().map(|refused| refused.why.clone()),
@@ -245,7 +251,9 @@ impl RelayProxyStatus {
 
 impl CounterStatus {
     fn of(snapshot: Snapshot) -> CounterStatus {
-        let refusals = snapshot.refusals.into_iter();
+        let named = |counts: Vec<(Reason, u64)>| {
+            counts.into_iter().map(|(reason, count)| (reason.to_string(), count)).collect()
+        };
         CounterStatus {
             active_client_connections: snapshot.active,
             connected_clients: snapshot.connected,
@@ -255,7 +263,8 @@ impl CounterStatus {
             bytes_up: snapshot.bytes_up,
             bytes_down: snapshot.bytes_down,
             events_lost: snapshot.events_lost,
-            refusals: refusals.map(|(reason, count)| (reason.to_string(), count)).collect(),
+            refusals: named(snapshot.refusals),
+            reported: named(snapshot.reported),
         }
     }
 }

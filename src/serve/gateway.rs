@@ -146,6 +146,7 @@ impl Gateway {
             changes: Vec::new(),
             file: shown.clone(),
             listeners: listeners.addresses(),
+            allow_mode: config.allow_mode,
             limits: config.limits,
         };
         let worker_gauges = workers.iter().map(|hand| Arc::clone(&hand.gauges)).collect();
@@ -224,6 +225,7 @@ impl Gateway {
                 self.changes = changes;
                 self.show_generation();
                 self.tell(Reason::Reloaded, &told);
+                start::shout(&self.config, &self.events, wall());
                 Ok(told)
             }
             Err(problems) => Err(self.refuse_reload(by, problems)),
@@ -336,6 +338,7 @@ impl Gateway {
             changes: self.changes.clone(),
             file: self.file.clone(),
             listeners: self.listeners.addresses(),
+            allow_mode: self.config.allow_mode,
             limits: self.config.limits,
         });
     }

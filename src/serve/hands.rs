@@ -139,6 +139,7 @@ fn policy_of(config: &Config, relay: RelayRules, resumable: &Arc<Resumable>) -> 
     Policy {
         certificates,
         hosts: config.hosts.clone(),
+        mode: config.allow_mode,
         addresses: config.addresses.clone(),
         clients: config.clients.clone(),
         balancers: config.balancers.clone(),

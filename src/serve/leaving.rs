@@ -73,9 +73,12 @@ impl<K: Kernel> Tunnel<K> {
         if self.session.target().is_some() && !self.head_was_whole {
             self.head_was_whole = true;
             tools.counters.tunnel_opened();
-            self.tell_event(Reason::ConnectReceived, tools, |event| event);
+            self.tell_connect(tools);
         }
         let reason = refusal.reason;
+        if Reason::OF_HOSTS.contains(&reason) {
+            self.count_target(reason, false, tools);
+        }
         let in_tunnel = self.session.is_watching();
         let mut event = self.describe(Event::new(reason, tools.kernel.wall()));
         if let Some(detail) = &refusal.detail {

@@ -13,6 +13,7 @@ use crate::logic::watch::Direction;
 use crate::net::kernel::{Kernel, Lookup};
 use crate::net::slots::Token;
 use crate::observe::histograms::Measure;
+use crate::observe::refused::Request;
 use crate::proto::reply;
 use crate::proto::target::Host;
 
@@ -27,7 +28,26 @@ impl<K: Kernel> Tunnel<K> {
             self.up.flow.preload(early.len());
         }
         self.up.flow.wait();
+        self.tell_connect(tools);
+    }
+
+    /// Tells of the CONNECT, and of what the list of hosts says against it where that is not enforced.
+    pub(super) fn tell_connect(&self, tools: &Tools<K>) {
         self.tell_event(Reason::ConnectReceived, tools, |event| event);
+        if let Some(reason) = self.session.reported() {
+            tools.counters.count_reported(reason);
+            self.count_target(reason, true, tools);
+            tools.send(reason, |event| self.describe(event).reported());
+        }
+    }
+
+    /// Keeps the target among those that the list of hosts does not admit.
+    pub(super) fn count_target(&self, reason: Reason, is_reported: bool, tools: &Tools<K>) {
+        if let Some(target) = self.session.target() {
+            let (client, at) = (self.client_address.ip(), tools.kernel.wall());
+            let request = Request { client, reason, is_reported, at };
+            tools.counters.refused_targets().count(&target.to_string(), request);
+        }
     }
 
     /// Asks for the addresses of the target's name.

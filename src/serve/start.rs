@@ -4,14 +4,16 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::acceptor::Accepting;
 use crate::config::schema::Config;
 use crate::logic::addresses;
+use crate::logic::policy::AllowMode;
 use crate::logic::reason::Reason;
 use crate::net::sockets;
 use crate::observe::events::Event;
-use crate::observe::outlets::OutletError;
+use crate::observe::outlets::{Events, OutletError};
 use crate::proto::target::Host;
 
 /// What a start needs.
@@ -99,6 +101,18 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// What there is to shout about the mode in which hosts are allowed, at each start and reload.
+pub fn of_mode(config: &Config, now: SystemTime) -> Option<Event> {
+    let count = config.hosts.len();
+    (config.allow_mode == AllowMode::Report)
+        .then(|| Event::new(Reason::ReportMode, now).detail(format!("{count} are allowed")))
+}
+
+/// Shouts it.
+pub(super) fn shout(config: &Config, events: &Events, now: SystemTime) {
+    of_mode(config, now).into_iter().for_each(|event| events.send(event));
+}
 
 /// Whether the addresses to dial from are of this machine, and no relay proxy is one of those
 /// `listening` here.

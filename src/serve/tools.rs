@@ -82,6 +82,11 @@ impl<K: Kernel> Tools<K> {
     /// Counts `reason` and, where its level is wanted, sends the event that `with` completes.
     pub fn tell(&self, reason: Reason, with: impl FnOnce(Event) -> Event) {
         self.counters.count(reason);
+        self.send(reason, with);
+    }
+
+    /// As [`Tools::tell`], but for the counters.
+    pub fn send(&self, reason: Reason, with: impl FnOnce(Event) -> Event) {
         if self.events.wants(rule(reason).level) {
             self.events.send(with(Event::new(reason, self.kernel.wall())));
         }

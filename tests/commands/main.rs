@@ -17,6 +17,7 @@ mod program;
 mod relay_proxy;
 #[cfg(unix)]
 mod saved;
+mod suggest;
 #[cfg(unix)]
 mod taken_up;
 mod workspace;

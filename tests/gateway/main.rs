@@ -26,6 +26,7 @@ mod reach;
 mod relay;
 mod relay_proxy;
 mod reload;
+mod report_mode;
 mod resets;
 mod tls;
 mod transfers;

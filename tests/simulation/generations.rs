@@ -7,14 +7,15 @@ use std::time::Duration;
 use sluice::logic::addresses::Addresses;
 use sluice::logic::hosts::{HostPattern, Hosts};
 use sluice::logic::limits::Limits;
-use sluice::logic::policy::{Policy, TlsRules};
+use sluice::logic::policy::{AllowMode, Policy, TlsRules};
+use sluice::logic::reason::Reason;
 use sluice::proto::tls::Version;
 use sluice::serve::orders::Rules;
 
 use crate::chance::Chance;
 use crate::lab::{OWN_ADDRESS, policy};
 use crate::options::Options;
-use crate::speech::HELLO_BYTES;
+use crate::speech::{HELLO_BYTES, HeadKind};
 
 /// One configuration. What it admits is kept beside the rules, so that nothing of the policy judges
 /// itself.
@@ -25,6 +26,8 @@ pub struct Generation {
     pub admits: Vec<bool>,
     /// Whether private addresses may be dialled.
     pub dials_private: bool,
+    /// Targets that are not admitted are only reported.
+    pub reports: bool,
 }
 
 /// The keep-alive time of generation 0. Each has one of its own, by which the kernel knows it.
@@ -62,8 +65,10 @@ impl Generation {
             0 => 0,
             most => chance.pick(&[most, most, 1, 0]),
         };
+        let reports = chance.once_in(4);
         let policy = Policy {
             hosts,
+            mode: if reports { AllowMode::Report } else { AllowMode::Enforce },
             addresses: Addresses::new(private.into_iter().collect()),
             tls: TlsRules { min_version, match_server_name: true },
             ..policy(draw_limits(harsh, chance))
@@ -76,13 +81,24 @@ impl Generation {
             pipes_max: if number == 0 { options.pipes_max } else { pipes_max },
             cuts_open: chance.once_in(2),
         };
-        Generation { rules: Arc::new(rules), admits, dials_private }
+        Generation { rules: Arc::new(rules), admits, dials_private, reports }
     }
 
     /// Which generation has this keep-alive time.
     pub fn of_keepalive(idle: Option<Duration>) -> Option<usize> {
         let beyond = idle?.checked_sub(FIRST_KEEPALIVE)?;
         usize::try_from(beyond.as_secs()).ok()
+    }
+
+    /// What the list of hosts says against the target of a session.
+    pub fn objection(&self, session: usize, head: HeadKind) -> Option<Reason> {
+        match head {
+            HeadKind::OtherHost => Some(Reason::HostNotAllowed),
+            _ if !self.admits[session] => Some(Reason::HostNotAllowed),
+            // A port is looked at only where some port of the host is admitted.
+            HeadKind::OtherPort => Some(Reason::PortNotAllowed),
+            _ => None,
+        }
     }
 
     pub fn limits(&self) -> &Limits {

@@ -161,6 +161,11 @@ impl Watcher {
                 continue;
             };
             let of = usize::from(of.unwrap_or_default());
+            if event.is_reported {
+                let judged = world.judge_reported(of, reason);
+                judged.map_err(|wrong| format!("session {of}: {wrong}"))?;
+                continue;
+            }
             let limits = world.generations[record.generation].limits();
             judge_deadline(record, event, limits, world.polled_us)?;
             let judged = world.judge_told(record, reason);
@@ -288,6 +293,12 @@ pub fn at_the_end(lab: &mut Lab, harsh: bool) -> Result<(), String> {
         let count = |reason: Reason| record.told.iter().filter(|told| **told == reason).count();
         if count(Reason::ConnectReceived) != count(Reason::SessionEnded) {
             return Err(format!("session {number} has no end: {:?}", record.told));
+        }
+        let has_place =
+            count(Reason::TooManySessions) + count(Reason::TooManySessionsOfClient) == 0;
+        let is_reported = record.plan.reported.is_some() && count(Reason::ConnectReceived) == 1;
+        if (record.reported == 1) != (is_reported && has_place) {
+            return Err(format!("session {number} is reported {} times", record.reported));
         }
         let client = record.client_link.map(|link| world.links[link].look(Who::Gateway));
         let came = world.listens

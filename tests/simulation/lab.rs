@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 
 use sluice::logic::hosts::{HostPattern, Hosts};
 use sluice::logic::limits::Limits;
-use sluice::logic::policy::{Policy, TlsRules};
+use sluice::logic::policy::{AllowMode, Policy, TlsRules};
 use sluice::logic::reason::Reason;
 use sluice::net::pools::Pools;
 use sluice::observe::counters::Counters;
@@ -247,6 +247,7 @@ pub fn server_hello() -> Vec<u8> {
 pub fn policy(limits: Limits) -> Policy {
     Policy {
         hosts: Hosts::new([HostPattern::parse("*.example.com").unwrap()]),
+        mode: AllowMode::Enforce,
         addresses: Default::default(),
         clients: Vec::new(),
         balancers: Vec::new(),

@@ -52,6 +52,8 @@ pub struct Record {
     pub moved_us: u64,
     /// Reasons of its events, in order, and its endings.
     pub told: Vec<Reason>,
+    /// How often it was told that it would be refused.
+    pub reported: usize,
     pub endings: Vec<String>,
 }
 
@@ -77,6 +79,7 @@ impl Record {
             dialled_us: None,
             moved_us: 0,
             told: Vec::new(),
+            reported: 0,
             endings: Vec::new(),
         }
     }
@@ -123,7 +126,7 @@ impl World {
         let service = &self.records[session].plan.service;
         let told = service.answer.as_ref().ok().into_iter().chain(&service.stale);
         let known = told.flat_map(|addresses| addresses.iter()).any(|told| *told == to.ip());
-        if !known || to.port() != 443 {
+        if !known || to.port() != self.records[session].plan.port() {
             self.accuse(|| format!("session {session} dials {to}, which nobody named"));
         }
         self.judge_asking(session);

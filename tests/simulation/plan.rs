@@ -78,6 +78,8 @@ pub struct Plan {
     pub tame: bool,
     /// What its head, its hello or the remote's hello is refused for.
     pub refusals: [Option<Reason>; 3],
+    /// What it would be refused for if the list of hosts were enforced.
+    pub reported: Option<Reason>,
 }
 
 impl Plan {
@@ -130,6 +132,7 @@ impl Plan {
             dials,
             tame: tame && !stays && !ends_early && !racy,
             refusals: [head.refusal(), hello.refusal(), server.refusal()],
+            reported: None,
             name,
         }
     }
@@ -137,16 +140,19 @@ impl Plan {
     /// The client has come while `generation` is in force: it is judged by that to its end.
     pub fn begin_under(&mut self, generation: &Generation, session: usize) {
         let limits = generation.limits();
-        let refused_for_host = (!generation.admits[session]).then_some(Reason::HostNotAllowed);
+        let objection = generation.objection(session, self.head);
+        let asks = match self.head {
+            HeadKind::Large => limits.head_bytes > self.head_bytes,
+            HeadKind::Good | HeadKind::Old | HeadKind::BareLf => true,
+            HeadKind::OtherHost | HeadKind::OtherPort => true,
+            _ => false,
+        };
         let [of_head, of_hello, of_server] = &mut self.refusals;
-        match self.head {
-            HeadKind::Large if limits.head_bytes > self.head_bytes => *of_head = refused_for_host,
-            HeadKind::Good | HeadKind::Old | HeadKind::BareLf => *of_head = refused_for_host,
-            // A port is looked at only where some port of the host is admitted.
-            HeadKind::OtherPort => {
-                *of_head = of_head.filter(|_| refused_for_host.is_none()).or(refused_for_host)
-            }
-            _ => {}
+        if asks {
+            *of_head = objection.filter(|_| !generation.reports);
+            self.reported = objection.filter(|_| generation.reports);
+            // Nobody knows the other host.
+            self.tame &= self.head != HeadKind::OtherHost || !generation.reports;
         }
         let passes = match self.hello {
             HelloKind::Low => generation.min_version() <= Version::TLS10,
@@ -172,11 +178,21 @@ impl Plan {
         }
     }
 
+    /// The port that it asks for.
+    pub fn port(&self) -> u16 {
+        if self.head == HeadKind::OtherPort { 8443 } else { 443 }
+    }
+
     /// Its head is a CONNECT that passes.
     pub fn asks_in_order(&self) -> bool {
         let asks = matches!(
             self.head,
-            HeadKind::Good | HeadKind::Old | HeadKind::BareLf | HeadKind::Large
+            HeadKind::Good
+                | HeadKind::Old
+                | HeadKind::BareLf
+                | HeadKind::Large
+                | HeadKind::OtherHost
+                | HeadKind::OtherPort
         );
         asks && self.refusals[0].is_none()
     }

@@ -166,6 +166,7 @@ fn plan(index: usize, bytes: &[u8], chance: &mut Chance) -> Plan {
         dials,
         tame: false,
         refusals: [head.refusal(), hello.refusal(), server.refusal()],
+        reported: None,
         name,
     }
 }

@@ -97,6 +97,8 @@ const MUST_REACH: &[&str] = &[
     "await_server_hello.gateway.cut",
     "draining",
     "a reload over an open tunnel",
+    "a host that is only reported",
+    "a port that is only reported",
     "a quiet drain",
     "a drain that ran out",
     "tunnel.client.reset",

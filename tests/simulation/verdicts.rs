@@ -25,7 +25,10 @@ impl World {
             if !self.is_under_way(session) {
                 continue;
             }
-            if cuts_open && !self.generations[number].admits[session] {
+            let generation = &self.generations[number];
+            let head = self.records[session].plan.head;
+            let objects = !generation.reports && generation.objection(session, head).is_some();
+            if cuts_open && objects {
                 self.records[session].must_cut = true;
             } else {
                 self.met.push("a reload over an open tunnel");
@@ -105,6 +108,20 @@ impl World {
     pub fn may_drain(&self, record: &Record) -> bool {
         let ordered = self.drain.ordered;
         ordered.is_some_and(|ordered| record.whole_poll.is_some_and(|whole| whole >= ordered))
+    }
+
+    /// What is told of a refusal that was left out must follow from the rules of the session, once.
+    pub fn judge_reported(&mut self, session: usize, reason: Reason) -> Result<(), String> {
+        let record = &mut self.records[session];
+        record.reported += 1;
+        if record.plan.reported != Some(reason) || record.reported > 1 {
+            return Err(format!("{reason} is reported, planned {:?}", record.plan.reported));
+        }
+        self.met.push(match reason {
+            Reason::PortNotAllowed => "a port that is only reported",
+            _ => "a host that is only reported",
+        });
+        Ok(())
     }
 
     /// What a session is told must follow from the rules under which it began.

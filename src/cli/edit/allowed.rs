@@ -12,6 +12,7 @@ use crate::logic::certificates::SubjectRule;
 use crate::logic::hosts::{HostPattern, HostVerdict, Hosts};
 use crate::proto::target::Target;
 
+use super::super::suggest::command::{self as suggest, SuggestFlags};
 use super::effective;
 use super::outcome::{self, Failure, OrWrong, change, place};
 
@@ -19,6 +20,7 @@ pub(in super::super) const HOST_EXAMPLE: &str = "\
 Examples:
   sluice allowed-host add www.test.com '*.ods.opinsights.azure.com'
   sluice allowed-host list --effective
+  sluice allowed-host suggest
   sluice allowed-host remove www.test.com";
 pub(in super::super) const CERTIFICATE_EXAMPLE: &str = "\
 Examples:
@@ -79,6 +81,9 @@ pub(in super::super) enum HostCommand {
         #[arg(required = true, value_name = "HOST")]
         hosts: Vec<String>,
     },
+    /// Shows what clients asked for that is not allowed, and what to type to allow it
+    #[command(after_help = suggest::EXAMPLE)]
+    Suggest(SuggestFlags),
 }
 
 /// What to do with the allowed client certificates.
@@ -162,6 +167,7 @@ pub(in super::super) fn hosts(file: Option<&Path>, command: &HostCommand) -> Exi
         HostCommand::List { effective } => list(file, &HOSTS, *effective),
         HostCommand::Add { hosts } => outcome::tell(add(file, &HOSTS, hosts)),
         HostCommand::Remove { hosts } => outcome::tell(remove(file, &HOSTS, hosts)),
+        HostCommand::Suggest(flags) => suggest::run(file, flags),
     }
 }
 

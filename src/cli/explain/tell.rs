@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::config::load;
 use crate::config::schema::Config;
+use crate::logic::policy::AllowMode;
 use crate::observe::events::{rule, status};
 use crate::proto::target::Target;
 
@@ -85,7 +86,15 @@ fn explain(
         let clients: Vec<String> = config.clients.iter().map(ToString::to_string).collect();
         lines.add("clients", &format!("only from {} (allow.clients)", clients.join(", ")));
     }
-    lines.add("host", &format!("allowed by {}", verdict::judge_host(target, config, listed)?));
+    match verdict::judge_host(target, config, listed) {
+        Ok(by) => lines.add("host", &format!("allowed by {by}")),
+        Err(refused) if config.allow_mode == AllowMode::Report => {
+            lines.add("host", &format!("not allowed: {} {}", refused.reason, refused.detail));
+            lines.add("", "let through because allow.mode is \"report\", and told by event 105");
+            refused.hint.iter().for_each(|hint| lines.add("", hint));
+        }
+        Err(refused) => return Err(refused.into()),
+    }
     if !config.client_certificates.is_empty() {
         let told = "a client needs one that is on the list (allow.client_certificates)";
         lines.add("certificates", told);

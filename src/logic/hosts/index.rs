@@ -47,6 +47,13 @@ struct Middles {
 }
 
 impl StarredLabels {
+    /// Whether `label` fits `stars`, a label with one star at least and no two in a row.
+    pub(super) fn fits(stars: &str, label: &str) -> bool {
+        let mut alone = StarredLabels::default();
+        alone.ports(stars);
+        alone.find(label, |_| Some(())).is_some()
+    }
+
     /// Where the ports of `stars` stand, a label with one star at least and no two in a row.
     pub(super) fn ports(&mut self, stars: &str) -> &mut Ports {
         let (first, rest) = stars.split_once('*').unwrap_or((stars, ""));

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::super::counters::Counters;
 use super::super::gauges::Gauges;
 use super::super::histograms::Measure;
@@ -13,11 +15,12 @@ use super::super::status::{Inside, status};
 use super::request::Request;
 
 /// Every path and the one method it takes.
-const ROUTES: [(&str, &str, Route); 6] = [
+const ROUTES: [(&str, &str, Route); 7] = [
     ("/healthz", "GET", Route::Health),
     ("/readyz", "GET", Route::Readiness),
     ("/metrics", "GET", Route::Metrics),
     ("/status", "GET", Route::Status),
+    ("/refused", "GET", Route::Refused),
     ("/report", "GET", Route::Report),
     ("/reload", "POST", Route::Reload),
 ];
@@ -28,6 +31,7 @@ enum Route {
     Readiness,
     Metrics,
     Status,
+    Refused,
     Report,
     Reload,
 }
@@ -121,6 +125,13 @@ impl Answer {
         head.into_bytes()
     }
 
+    fn json(told: &impl Serialize) -> Answer {
+        // Texts and numbers have no way to fail.
+        let mut json = serde_json::to_string(told).unwrap_or_default();
+        json.push('\n');
+        Answer::of(200, "application/json", json)
+    }
+
     fn of(status: u16, content_type: &'static str, body: impl Into<String>) -> Answer {
         Answer { status, content_type, allow: None, body: body.into() }
     }
@@ -147,12 +158,14 @@ pub(super) fn route(request: &Request, panel: &Panel, liveness: &mut Liveness) -
             metrics::text(&panel.counters, &panel.gauges, panel.inside.as_ref()),
         ),
         Route::Status => {
-            let status = status(&panel.counters, &panel.gauges, panel.inside.as_ref());
-            // Texts and numbers have no way to fail.
-            let mut json = serde_json::to_string(&status).unwrap_or_default();
-            json.push('\n');
-            Answer::of(200, "application/json", json)
+            Answer::json(&status(&panel.counters, &panel.gauges, panel.inside.as_ref()))
         }
+        Route::Refused => Answer::json(
+            &panel
+                .counters
+                .refused_targets()
+                .told(panel.gauges.started(), panel.gauges.configuration().generation.allow_mode),
+        ),
         Route::Report => reported(request, &panel.gauges),
         Route::Reload => match &panel.reload {
             // Any page that a browser on this machine shows could post here.
@@ -255,6 +268,7 @@ mod tests {
             ("GET /readyz?verbose", 200, "ready\n"),
             ("GET /metrics", 200, "sluice_sessions_total 0\n"),
             ("GET /status", 200, "\"draining\":false"),
+            ("GET /refused", 200, "{\"mode\":\"enforce\",\"since\":"),
             ("GET /report", 200, "setup "),
             ("GET /report?format=json", 200, "\"setup\":{"),
             ("GET /report?format=hgrm&of=dial", 200, "#[dial in ms]"),

@@ -10,6 +10,7 @@ use super::super::gauges::{Gauges, Generation, WorkerGauges};
 use super::super::status::{Descriptors, Inside};
 use super::routes::{Panel, Reload};
 use crate::logic::limits::Limits;
+use crate::logic::policy::AllowMode;
 
 /// The parts of a panel.
 pub(crate) struct Sample {
@@ -36,6 +37,7 @@ pub(crate) fn panel(now: Instant) -> Sample {
         changes: Vec::new(),
         file: Some("/etc/sluice/sluice.toml".to_owned()),
         listeners: vec![([127, 0, 0, 1], 8080).into()],
+        allow_mode: AllowMode::Enforce,
         limits: Limits::default(),
     };
     Sample {

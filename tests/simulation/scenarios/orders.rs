@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sluice::logic::hosts::{HostPattern, Hosts};
 use sluice::logic::limits::Limits;
-use sluice::logic::policy::Policy;
+use sluice::logic::policy::{AllowMode, Policy};
 use sluice::logic::reason::Reason;
 use sluice::serve::orders::{Order, Rules};
 
@@ -37,6 +37,13 @@ fn rules_for(host: &str, limits: Limits, cuts_open: bool) -> Rules {
         pipes_max: 64,
         cuts_open,
     }
+}
+
+fn reporting(host: &str, cuts_open: bool) -> Rules {
+    let rules = rules_for(host, Limits::default(), cuts_open);
+    let hosts = Hosts::new([HostPattern::parse(host).unwrap()]);
+    let policy = Policy { hosts, mode: AllowMode::Report, ..policy(Limits::default()) };
+    Rules { policy: Arc::new(policy), ..rules }
 }
 
 fn give(lab: &mut Lab, order: Order) {
@@ -78,6 +85,28 @@ fn a_connection_is_judged_by_the_rules_it_began_with() {
     let other = lab.connect();
     lab.send(other, OTHER_HEAD);
     assert_eq!(lab.hear(other), (ESTABLISHED.to_vec(), Heard::Nothing));
+}
+
+#[test]
+fn a_list_that_is_not_enforced_lets_through_until_it_is() {
+    let mut lab = lab();
+    reload(&mut lab, reporting("b.example.com", true));
+    let tunnel = lab.open_tunnel();
+    let reported = |lab: &Lab| {
+        let told = lab.events.iter().filter(|event| event.is_reported);
+        (told.count(), lab.counters.snapshot().reported[0].1)
+    };
+    assert_eq!(reported(&lab), (1, 1));
+    assert_eq!(lab.counters.counted(Reason::HostNotAllowed), 0);
+    // Another list, and still only a report: nothing is cut.
+    reload(&mut lab, reporting("c.example.com", true));
+    goes_on(&mut lab, tunnel);
+    reload(&mut lab, rules_for("b.example.com", Limits::default(), true));
+    assert_eq!(lab.hear(tunnel.0).1, Heard::Broken, "{}", lab.trace());
+    let late = lab.connect();
+    lab.send(late, HEAD);
+    refused_for(&mut lab, late, "host_not_allowed");
+    assert_eq!(reported(&lab), (1, 1));
 }
 
 #[test]

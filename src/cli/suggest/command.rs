@@ -1,0 +1,170 @@
+//! The command itself: where the targets come from, and what is shown of them.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::asked::{Asked, Tally};
+use super::event_lines::Read;
+use super::proposal::{Proposal, propose, quoted};
+use crate::config::load;
+use crate::config::place::Place;
+use crate::config::workspaces;
+use crate::logic::policy::AllowMode;
+use crate::observe::refused::Refused;
+
+use super::super::ask::Running;
+use super::super::edit::outcome::{Failure, place};
+use super::super::inspect;
+
+pub(in super::super) const EXAMPLE: &str = "\
+Examples:
+  sluice allowed-host suggest
+  sluice allowed-host suggest --from /var/log/sluice/events.log
+  journalctl -u sluice | sluice allowed-host suggest --from -
+
+Without --from the running gateway is asked. Nothing is changed: what to type is shown. With allow.mode =
+\"report\" hosts that are not allowed are let through meanwhile.";
+
+/// The flags of `allowed-host suggest`.
+#[derive(Args, Debug)]
+pub(in super::super) struct SuggestFlags {
+    /// Events to read instead of asking the running gateway: lines of JSON or text; - is standard input
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+}
+
+/// What was found out.
+struct Found {
+    tally: Tally,
+    /// Where and since when.
+    origin: String,
+    is_reported: bool,
+}
+
+pub(in super::super) fn run(file: Option<&Path>, flags: &SuggestFlags) -> ExitCode {
+    let place = place(file);
+    let found = match &flags.from {
+        None => of_gateway(file),
+        Some(from) => of_file(from).map_err(|failure| failure.tell()),
+    };
+    let found = match found {
+        Ok(found) => found,
+        Err(code) => return code,
+    };
+    match shown(found, &place, file.is_some()) {
+        Ok(text) => inspect::exit_code(inspect::write(&text)),
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn of_gateway(file: Option<&Path>) -> Result<Found, ExitCode> {
+    let asked = Running::find(file).and_then(|running| {
+        let body = running.get("/refused")?;
+        serde_json::from_str::<Refused>(&body).map_err(|error| {
+            running.is_strange(format!("its refused targets cannot be read ({error})"))
+        })
+    });
+    let refused = asked.map_err(|error| error.tell())?;
+    Ok(Found {
+        tally: Tally::of_gateway(&refused),
+        origin: format!("of the running gateway since {}", printable(&refused.since)),
+        is_reported: refused.mode == AllowMode::Report.as_str(),
+    })
+}
+
+fn of_file(from: &Path) -> Result<Found, Failure> {
+    let name = if from == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        from.display().to_string()
+    };
+    let failed = |error: io::Error| Failure::Failed(format!("{name}: {error}"));
+    let read = match from == Path::new("-") {
+        true => Read::all(io::stdin().lock()),
+        false => File::open(from).and_then(|file| Read::all(BufReader::new(file))),
+    };
+    let read = read.map_err(failed)?;
+    if let Some(passed_over) = read.judge(&name).map_err(Failure::Failed)? {
+        eprintln!("{passed_over}");
+    }
+    Ok(Found { tally: read.tally, origin: format!("in {name}"), is_reported: false })
+}
+
+fn shown(found: Found, place: &Place, is_named: bool) -> Result<String, Failure> {
+    let config = load::read_aside(place).map_err(Failure::Configuration)?.config;
+    let text = load::text(place).map_err(Failure::Configuration)?;
+    let catalog = workspaces::catalog(&text, &place.file).map_err(Failure::Failed)?;
+    let (asked, notes) = found.tally.finish();
+    let proposal = propose(&asked, &config, &catalog);
+    let file = is_named.then(|| quoted(&place.file.display().to_string()));
+    let mut shown = heading(&asked, &found.origin, found.is_reported);
+    shown.push_str(&table(&asked, &proposal.covered_by));
+    shown.push_str(&rest(&proposal, &notes, file.as_deref()));
+    Ok(shown)
+}
+
+fn heading(asked: &[Asked], origin: &str, is_reported: bool) -> String {
+    let requests: u64 = asked.iter().map(|one| one.count).sum();
+    let what = match is_reported {
+        true => {
+            "allow.mode is \"report\": targets that are LET THROUGH, but not allowed by host or port"
+        }
+        false => "Targets that are not allowed by host or port",
+    };
+    match asked.len() {
+        0 => format!("No target was asked for that is not allowed by host or port, {origin}.\n"),
+        count => format!("{what}, {origin}: {count}, in {requests} requests.\n\n"),
+    }
+}
+
+fn table(asked: &[Asked], covered_by: &[String]) -> String {
+    if asked.is_empty() {
+        return String::new();
+    }
+    let rows = asked
+        .iter()
+        .zip(covered_by)
+        .map(|(one, by)| [one.count.to_string(), one.target.to_string(), one.who(), by.clone()]);
+    let head = ["COUNT", "TARGET", "ASKED BY", "COVERED BY"].map(str::to_owned);
+    let rows: Vec<[String; 4]> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let (count, target, who) = (width(0), width(1), width(2));
+    let mut text = String::new();
+    for [one, two, three, four] in &rows {
+        // A String takes everything.
+        let _ = writeln!(text, "{one:>count$}  {two:<target$}  {three:<who$}  {four}");
+    }
+    text
+}
+
+fn rest(proposal: &Proposal, notes: &[String], file: Option<&str>) -> String {
+    let mut text = String::new();
+    for note in notes {
+        text.push_str(&format!("{note}.\n"));
+    }
+    if !proposal.commands.is_empty() {
+        text.push_str(
+            "\nClients asked for these, which makes none of them trustworthy: look at who asked for what. \
+             To allow them all:\n\n",
+        );
+        let file = file.map(|file| format!(" --config {file}")).unwrap_or_default();
+        for command in &proposal.commands {
+            text.push_str(&format!("  sluice {command}{file}\n"));
+        }
+    }
+    for (index, warning) in proposal.warnings.iter().enumerate() {
+        let gap = if index == 0 { "\n" } else { "" };
+        text.push_str(&format!("{gap}Warning: {warning}.\n"));
+    }
+    text
+}
+
+/// What a server sent, on a terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(40).collect()
+}

@@ -98,10 +98,7 @@ impl Gateway {
         supervisor::listen_to_operator(requests, file)
             .map_err(|error| StartError::System("signals", error))?;
         notices.into_iter().for_each(|notice| events.send(notice));
-        let count = match config.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            count => count,
-        };
+        let count = hands::count(&config);
         start::check_addresses(&config, &config.listen)?;
         let inherited = sys::inherited_listeners();
         let inherits = !inherited.is_empty();

@@ -82,6 +82,14 @@ pub(super) fn start_workers(
     Ok(workers)
 }
 
+/// How many workers this configuration asks for.
+pub(super) fn count(config: &Config) -> usize {
+    match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    }
+}
+
 /// What the workers go by in this configuration. The sessions that may be resumed outlive it.
 pub(super) fn rules_of(
     config: &Config,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::catalog::{Catalog, Endpoint, Per};
-use super::wanted::{Cloud, Profile, Region, Registered, Wanted, Workspace};
+use super::wanted::{Cloud, Profile, Region, Registered, Wanted};
 use crate::logic::hosts::HostPattern;
 
 /// One host pattern that follows from the configuration.
@@ -111,18 +111,18 @@ fn names(endpoint: &Endpoint, wanted: &Wanted) -> Vec<(String, String)> {
         Per::Workspace => {
             for workspace in &wanted.workspaces {
                 let id = workspace.id.as_str();
-                add(cloud_of(workspace, wanted), "{workspace}", id, format!("workspace {id}"));
+                add(wanted.cloud_of(workspace), "{workspace}", id, format!("workspace {id}"));
             }
         }
         Per::WorkspaceCloud => {
             for cloud in Cloud::ALL {
-                if wanted.workspaces.iter().any(|one| cloud_of(one, wanted) == cloud) {
+                if wanted.workspaces.iter().any(|one| wanted.cloud_of(one) == cloud) {
                     add(cloud, "{}", "", format!("cloud {}", cloud.as_str()));
                 }
             }
         }
         Per::Cloud => {
-            for cloud in clouds(wanted) {
+            for cloud in wanted.clouds() {
                 add(cloud, "{}", "", format!("cloud {}", cloud.as_str()));
             }
         }
@@ -136,20 +136,7 @@ fn names(endpoint: &Endpoint, wanted: &Wanted) -> Vec<(String, String)> {
     names
 }
 
-fn cloud_of(workspace: &Workspace, wanted: &Wanted) -> Cloud {
-    workspace.cloud.unwrap_or(wanted.cloud)
-}
-
-/// Those of the workspaces; without any, that of the section.
-fn clouds(wanted: &Wanted) -> Vec<Cloud> {
-    let used = |cloud: &Cloud| wanted.workspaces.iter().any(|one| cloud_of(one, wanted) == *cloud);
-    if wanted.workspaces.is_empty() {
-        return vec![wanted.cloud];
-    }
-    Cloud::ALL.into_iter().filter(used).collect()
-}
-
-/// Those of each workspace, else those of the section: each once in each cloud.
+/// Those of each workspace, else those of the section that its cloud can have: each once in each cloud.
 fn regions(wanted: &Wanted) -> Vec<(Cloud, Region)> {
     let mut found: Vec<(Cloud, Region)> = Vec::new();
     let mut add = |cloud: Cloud, regions: &[Region]| {
@@ -160,9 +147,13 @@ fn regions(wanted: &Wanted) -> Vec<(Cloud, Region)> {
         }
     };
     for workspace in &wanted.workspaces {
-        let own = !workspace.regions.is_empty();
-        let regions = if own { &workspace.regions } else { &wanted.regions };
-        add(cloud_of(workspace, wanted), regions);
+        let cloud = wanted.cloud_of(workspace);
+        if workspace.regions.is_empty() {
+            let of_cloud = wanted.regions.iter().filter(|region| wanted.has_in(region, cloud));
+            add(cloud, &of_cloud.cloned().collect::<Vec<_>>());
+        } else {
+            add(cloud, &workspace.regions);
+        }
     }
     if wanted.workspaces.is_empty() {
         add(wanted.cloud, &wanted.regions);
@@ -220,7 +211,7 @@ impl Found {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wanted::{HybridWorker, WorkspaceId};
+    use super::super::wanted::{HybridWorker, Workspace, WorkspaceId};
     use super::*;
 
     const A: &str = "aaaaaaaa-0000-0000-0000-00000000000a";
@@ -288,6 +279,40 @@ mod tests {
                 "*.chinaeast2-1.handler.control.monitor.azure.cn".to_owned(),
             ]
         );
+    }
+
+    #[test]
+    fn regions_of_the_section_are_not_looked_for_in_another_cloud() {
+        let regions = ["northeurope", "usgovtexas", "chinaeast2"];
+        let wanted = |cloud, workspaces| Wanted {
+            cloud,
+            workspaces,
+            regions: regions.map(|name| Region::parse(name).unwrap()).to_vec(),
+            profiles: vec![Profile::MonitorAgent],
+            ..Wanted::default()
+        };
+        let ingest = |wanted: &Wanted| -> Vec<String> {
+            let names = hosts(wanted).into_iter();
+            names.filter(|name| name.contains("-1.ingest.")).collect()
+        };
+        let both =
+            vec![workspace(A, Some(Cloud::Public), &[]), workspace(B, Some(Cloud::UsGov), &[])];
+        for cloud in [Cloud::Public, Cloud::China] {
+            assert_eq!(
+                ingest(&wanted(cloud, both.clone())),
+                [
+                    "*.northeurope-1.ingest.monitor.azure.com",
+                    "*.usgovtexas-1.ingest.monitor.azure.us"
+                ]
+            );
+        }
+        // A region that is named for the cloud itself is taken as it is written, and so is a workspace's.
+        let own = wanted(Cloud::UsGov, vec![workspace(B, None, &[])]);
+        let of_section =
+            ["*.northeurope-1.ingest.monitor.azure.us", "*.usgovtexas-1.ingest.monitor.azure.us"];
+        assert_eq!(ingest(&own), of_section);
+        let own = wanted(Cloud::Public, vec![workspace(B, Some(Cloud::UsGov), &["northeurope"])]);
+        assert_eq!(ingest(&own), ["*.northeurope-1.ingest.monitor.azure.us"]);
     }
 
     #[test]

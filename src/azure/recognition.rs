@@ -70,6 +70,23 @@ impl Catalog {
         let below = format!("x.{suffix}");
         self.recognise(&below).iter().any(|recognised| recognised.warning.is_some())
     }
+    /// Whether `name` is no host but what names of everyone end with, as `core.windows.net` is: a pattern
+    /// below it is in the data file with a warning.
+    pub fn is_above_everyones(&self, name: &str) -> bool {
+        let clouds = |endpoint| Cloud::ALL.map(|cloud| Endpoint::templates(endpoint, cloud));
+        let endpoints = self.endpoints.iter().filter(|endpoint| endpoint.warning.is_some());
+        let of_endpoints = endpoints.flat_map(clouds).flatten();
+        let locations = self.locations.iter().filter(|location| location.warning.is_some());
+        let of_locations = locations
+            .flat_map(|location| location.job_runtime.iter().chain(&location.agent_service));
+        of_endpoints.chain(of_locations).filter(|template| template.starts_with('*')).any(
+            |template| {
+                let fixed = template.rsplit(['*', '}']).next().unwrap_or_default();
+                let below = fixed.strip_suffix(name).is_some_and(|above| above.ends_with('.'));
+                below && !name.is_empty()
+            },
+        )
+    }
 }
 
 fn of_endpoint(endpoint: &Endpoint, part: Part) -> Recognised {
@@ -110,6 +127,13 @@ fn filling<'a>(template: &str, placeholder: &str, name: &'a str) -> Option<&'a s
 }
 
 fn admits(template: &str, name: &str) -> bool {
+    // Most end otherwise, which is told faster than they are read.
+    let end = template.rsplit('*').next().unwrap_or_default();
+    let is_plain =
+        end.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'0'..=b'9' | b'.' | b'-'));
+    if is_plain && !name.ends_with(end) {
+        return false;
+    }
     HostPattern::parse(template).is_ok_and(|pattern| pattern.admits(name))
 }
 
@@ -198,6 +222,18 @@ mod tests {
             ("logs.example.com", false),
         ] {
             assert_eq!(catalog.is_everyones(suffix), everyones, "{suffix}");
+        }
+        for (name, above) in [
+            ("blob.core.windows.net", true),
+            ("core.windows.net", true),
+            ("ingest.monitor.azure.com", true),
+            ("acc.blob.core.windows.net", false),
+            ("ore.windows.net", false),
+            ("management.azure.com", false),
+            ("example.com", false),
+            ("", false),
+        ] {
+            assert_eq!(catalog.is_above_everyones(name), above, "{name}");
         }
     }
 }

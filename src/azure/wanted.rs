@@ -141,6 +141,14 @@ impl Region {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    fn told_cloud(&self) -> Option<Cloud> {
+        let begins = |word: &str| self.0.starts_with(word);
+        if begins("usgov") || begins("usdod") {
+            return Some(Cloud::UsGov);
+        }
+        begins("china").then_some(Cloud::China)
+    }
 }
 
 impl fmt::Display for Region {
@@ -182,6 +190,31 @@ pub struct Wanted {
     pub profiles: Vec<Profile>,
     /// The places of Hybrid Runbook Workers.
     pub hybrid_workers: Vec<HybridWorker>,
+}
+
+impl Wanted {
+    /// Where a workspace is.
+    pub fn cloud_of(&self, workspace: &Workspace) -> Cloud {
+        workspace.cloud.unwrap_or(self.cloud)
+    }
+
+    /// Those of the workspaces; without any, that of the section.
+    pub fn clouds(&self) -> Vec<Cloud> {
+        if self.workspaces.is_empty() {
+            return vec![self.cloud];
+        }
+        let used = |cloud: &Cloud| self.workspaces.iter().any(|one| self.cloud_of(one) == *cloud);
+        Cloud::ALL.into_iter().filter(used).collect()
+    }
+
+    /// Whether a region that is named for all can be meant where `cloud` is. The names of the other
+    /// clouds' regions tell their cloud; any other is of the public one, or of that of the section.
+    pub fn has_in(&self, region: &Region, cloud: Cloud) -> bool {
+        match region.told_cloud() {
+            Some(told) => told == cloud,
+            None => cloud == Cloud::Public || cloud == self.cloud,
+        }
+    }
 }
 
 impl Default for Wanted {

@@ -119,3 +119,24 @@ fn a_header_for_each_workspace_is_read_and_left_to_the_hand() {
     assert_eq!(site.text(), text);
     site.expect("allowed-host add a.test.com", 0, &["a.test.com is allowed now"]);
 }
+
+#[test]
+fn what_no_longer_follows_is_told_as_what_follows_is() {
+    let file = "[azure]\nprofiles = [\"monitor-agent\"]\nregions = [\"westeurope\"]\n";
+    let site = Site::new(file);
+    // Clouds follow the workspaces as soon as there is one.
+    let lost = "No longer follow: global.handler.control.monitor.azure.com, westeurope.handler.";
+    site.expect(&format!("workspace add {ID} --cloud usgov"), 0, &[lost]);
+    let gone = format!("No longer follow: {ID}.ods.opinsights.azure.us, global.handler.");
+    site.expect(&format!("workspace remove {ID}"), 0, &[&gone]);
+    let site = Site::new(file);
+    let told = ["No longer follow: westeurope.handler.control.monitor.azure.com, *.westeurope.ing"];
+    site.expect("config set azure.regions northeurope", 0, &told);
+    let ran = site.expect("config set azure.regions northeurope,eastus", 0, &["patterns follow"]);
+    assert!(!ran.out.contains("No longer"), "{ran:?}");
+    let told = ["From the section azure no host pattern follows now", "No longer follow: global."];
+    site.expect("config set azure.profiles legacy-agent", 0, &told);
+    site.expect("hybrid-worker add we --registered cmdlet", 0, &["4 host patterns follow"]);
+    let told = ["No longer follow: we-agentservice-prod-1.azure-automation.net, *.agentsvc.we."];
+    site.expect("hybrid-worker add we --registered automatic", 0, &told);
+}

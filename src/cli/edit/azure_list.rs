@@ -1,6 +1,7 @@
 //! Entries of the lists of `[azure]`, which are strings, or tables where an entry has options: added, changed
 //! and removed by name, however the file spells them.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::azure::catalog::Catalog;
@@ -9,8 +10,12 @@ use crate::config::edit::text::Unfit;
 use crate::config::load;
 use crate::config::schema::Config;
 use crate::config::workspaces;
+use crate::logic::hosts::HostPattern;
 
 use super::outcome::{Failure, OrWrong, change, place};
+
+/// Patterns that are named when they do not follow any more.
+const LOST_SHOWN: usize = 20;
 
 /// One of the lists.
 pub(super) struct List {
@@ -136,13 +141,13 @@ fn prepare(
     Ok((config, there, asked))
 }
 
-fn configured(change: &Change) -> Option<Config> {
+/// The configuration as it would be; none where it is wrong, which is told when the change is finished.
+pub(super) fn configured(change: &Change) -> Option<Config> {
     load::parse_aside(change.text.as_str().as_bytes(), change.named()).ok()
 }
 
-/// How many hosts follow now, and what is to be known of those that did not before.
-fn consequences(change: &Change, before: &Config) -> Vec<String> {
-    // What is wrong with the new text is told when the change is finished.
+/// How many hosts follow now, which do not any more, and what is to be known of those that did not before.
+pub(super) fn consequences(change: &Change, before: &Config) -> Vec<String> {
     let Some(after) = configured(change).filter(|_| change.text != *change.before()) else {
         return Vec::new();
     };
@@ -155,13 +160,25 @@ fn consequences(change: &Change, before: &Config) -> Vec<String> {
             many => format!("{many} host patterns follow"),
         }
     )];
-    let is_new = |pattern| before.derived_hosts.iter().all(|known| known.pattern != pattern);
-    for derived in after.derived_hosts.iter().filter(|derived| is_new(derived.pattern.clone())) {
+    let known = |config: &Config| -> HashSet<HostPattern> {
+        config.derived_hosts.iter().map(|derived| derived.pattern.clone()).collect()
+    };
+    let (old, new) = (known(before), known(&after));
+    let lost = before.derived_hosts.iter().filter(|one| !new.contains(&one.pattern));
+    told.extend(no_longer(lost.map(|derived| derived.pattern.to_string()).collect()));
+    for derived in after.derived_hosts.iter().filter(|one| !old.contains(&one.pattern)) {
         if let Some(warning) = &derived.warning {
             told.push(format!("Warning: {} {warning}.", derived.pattern));
         }
     }
     told
+}
+
+fn no_longer(lost: Vec<String>) -> Option<String> {
+    let more = lost.len().saturating_sub(LOST_SHOWN);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let shown = lost.iter().take(LOST_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    (!lost.is_empty()).then(|| format!("No longer follow: {shown}{rest}."))
 }
 
 fn origin(change: &Change, list: &List, place: usize) -> String {

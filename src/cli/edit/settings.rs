@@ -8,7 +8,9 @@ use clap::{Args, Subcommand};
 use crate::config::edit::text::Text;
 use crate::config::keys::{DEFAULTS, Key, Setting};
 use crate::config::load;
+use crate::logic::policy::AllowMode;
 
+use super::azure_list;
 use super::outcome::{self, Failure, OrWrong, change, place};
 
 pub(in super::super) const EXAMPLE: &str = "\
@@ -132,6 +134,7 @@ fn set(file: Option<&Path>, flags: &SetFlags) -> Result<Vec<String>, Failure> {
         )));
     }
     change(&place(file), &[path], |change| {
+        let before = azure_list::configured(change);
         let setting = key.setting(&flags.values, &change.text).map_err(Failure::Usage)?;
         match setting {
             Setting::Scalar(value) => change.text.set(path, &value),
@@ -140,9 +143,27 @@ fn set(file: Option<&Path>, flags: &SetFlags) -> Result<Vec<String>, Failure> {
         .or_wrong(change)?;
         let value = change.text.values().and_then(|mut values| values.remove(path));
         let value = value.unwrap_or_default();
-        Ok(vec![match change.text == *change.before() {
-            true => format!("{path} is {value} already."),
-            false => format!("{path} = {value}"),
-        }])
+        if change.text == *change.before() {
+            return Ok(vec![format!("{path} is {value} already.")]);
+        }
+        let mut told = vec![format!("{path} = {value}")];
+        if path == "allow.mode" {
+            told.extend(azure_list::configured(change).map(|after| of_mode(after.allow_mode)));
+        }
+        if path.starts_with("azure.") {
+            told.extend(before.iter().flat_map(|old| azure_list::consequences(change, old)));
+        }
+        Ok(told)
     })
+}
+
+fn of_mode(mode: AllowMode) -> String {
+    match mode {
+        AllowMode::Enforce => "Hosts that are not allowed are refused from now on.".to_owned(),
+        AllowMode::Report => {
+            "Hosts that are not allowed are LET THROUGH from now on, and only told of; `sluice \
+                              allowed-host suggest` lists them."
+                .to_owned()
+        }
+    }
 }

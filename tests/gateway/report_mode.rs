@@ -198,11 +198,11 @@ fn more_than_the_events_tell_are_suggested_by_the_running_gateway() {
         told.starts_with("Targets that are not allowed by host or port, of the running gateway"),
         "{told}"
     );
-    assert!(told.contains(": 40, in 41 requests.\n"), "{told}");
+    assert!(told.contains(": 40, in 41 requests: 41 refused, 0 let through.\n"), "{told}");
     let rows: Vec<&str> = told.lines().filter(|line| line.contains(":443 ")).collect();
     assert_eq!(rows.len(), 40, "{told}");
     let first: Vec<&str> = rows[0].split_whitespace().collect();
-    assert_eq!(first, ["2", "t33.test:443", "127.0.0.1", "t33.test"], "{told}");
+    assert_eq!(first, ["2", "0", "t33.test:443", "127.0.0.1", "t33.test"], "{told}");
     let commands = told.lines().filter(|line| line.starts_with("  sluice allowed-host add "));
     assert_eq!(commands.count(), 2, "{told}");
     // What is listed by now needs no more.

@@ -1,5 +1,6 @@
 //! Targets that clients asked for, counted.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -16,6 +17,8 @@ const CLIENTS_MAX: usize = 8;
 pub(super) struct Asked {
     pub(super) target: Target,
     pub(super) count: u64,
+    /// So many of these requests were not refused for it.
+    pub(super) let_through: u64,
     pub(super) clients: Vec<IpAddr>,
     /// More than these asked for it.
     pub(super) more_clients: bool,
@@ -43,6 +46,7 @@ impl Tally {
                     let asked = Asked {
                         target: target.clone(),
                         count: told.count,
+                        let_through: told.reported.min(told.count),
                         clients: told.clients.clone(),
                         more_clients: told.more_clients,
                     };
@@ -54,8 +58,8 @@ impl Tally {
         tally
     }
 
-    /// One more request for `target`.
-    pub(super) fn add(&mut self, target: &str, client: Option<IpAddr>) {
+    /// One more request for `target`, which was let through where it `is_reported`.
+    pub(super) fn add(&mut self, target: &str, client: Option<IpAddr>, is_reported: bool) {
         let Ok(target) = Target::parse(target.as_bytes()) else {
             self.invalid += 1;
             return;
@@ -67,10 +71,12 @@ impl Tally {
         let asked = self.targets.entry(target.clone()).or_insert(Asked {
             target,
             count: 0,
+            let_through: 0,
             clients: Vec::new(),
             more_clients: false,
         });
         asked.count += 1;
+        asked.let_through += u64::from(is_reported);
         if let Some(client) = client.filter(|client| !asked.clients.contains(client)) {
             match asked.clients.len() < CLIENTS_MAX {
                 true => asked.clients.push(client),
@@ -87,9 +93,7 @@ impl Tally {
     /// All targets, those asked for most first, and what is to be known beside them.
     pub(super) fn finish(self) -> (Vec<Asked>, Vec<String>) {
         let mut asked: Vec<Asked> = self.targets.into_values().collect();
-        asked.sort_by(|a, b| {
-            b.count.cmp(&a.count).then_with(|| a.target.to_string().cmp(&b.target.to_string()))
-        });
+        asked.sort_by_cached_key(|one| (Reverse(one.count), one.target.to_string()));
         let notes = [
             (
                 self.nameless,
@@ -100,8 +104,13 @@ impl Tally {
             (self.invalid, "for what is no valid target"),
         ];
         let told = notes.into_iter().filter(|(count, _)| *count > 0);
-        (asked, told.map(|(count, what)| format!("{count} more requests {what}")).collect())
+        (asked, told.map(|(count, what)| format!("{} {what}", more(count))).collect())
     }
+}
+
+/// `count` more requests, in words.
+fn more(count: u64) -> String {
+    if count == 1 { "1 more request".to_owned() } else { format!("{count} more requests") }
 }
 
 impl Asked {

@@ -10,7 +10,8 @@ use clap::Args;
 
 use super::asked::{Asked, Tally};
 use super::event_lines::Read;
-use super::proposal::{Proposal, propose, quoted};
+use super::proposal::{Proposal, Proposed, propose, quoted};
+use super::widening::Ground;
 use crate::config::load;
 use crate::config::place::Place;
 use crate::config::workspaces;
@@ -20,6 +21,7 @@ use crate::observe::refused::Refused;
 use super::super::ask::Running;
 use super::super::edit::outcome::{Failure, place};
 use super::super::inspect;
+use super::super::kept_feed;
 
 pub(in super::super) const EXAMPLE: &str = "\
 Examples:
@@ -27,8 +29,15 @@ Examples:
   sluice allowed-host suggest --from /var/log/sluice/events.log
   journalctl -u sluice | sluice allowed-host suggest --from -
 
-Without --from the running gateway is asked. Nothing is changed: what to type is shown. With allow.mode =
-\"report\" hosts that are not allowed are let through meanwhile.";
+Without --from the running gateway is asked. Nothing is changed: what to type is shown, and none of it takes
+away what is allowed by now. With allow.mode = \"report\" hosts that are not allowed are let through meanwhile.
+
+Of a file that a syslog or journalctl has written only lines with the tag sluice are read. A file that others
+may write tells what they like: it is as good as they are.";
+
+/// Targets that are shown, and that anything is suggested for, unless all are asked for.
+const TARGETS_SHOWN: usize = 200;
+const REMARKS_SHOWN: usize = 20;
 
 /// The flags of `allowed-host suggest`.
 #[derive(Args, Debug)]
@@ -36,6 +45,10 @@ pub(in super::super) struct SuggestFlags {
     /// Events to read instead of asking the running gateway: lines of JSON or text; - is standard input
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+
+    /// All targets, not only the 200 that were asked for most
+    #[arg(long)]
+    all: bool,
 }
 
 /// What was found out.
@@ -56,7 +69,7 @@ pub(in super::super) fn run(file: Option<&Path>, flags: &SuggestFlags) -> ExitCo
         Ok(found) => found,
         Err(code) => return code,
     };
-    match shown(found, &place, file.is_some()) {
+    match shown(found, &place, flags, file.is_some()) {
         Ok(text) => inspect::exit_code(inspect::write(&text)),
         Err(failure) => failure.tell(),
     }
@@ -95,49 +108,75 @@ fn of_file(from: &Path) -> Result<Found, Failure> {
     Ok(Found { tally: read.tally, origin: format!("in {name}"), is_reported: false })
 }
 
-fn shown(found: Found, place: &Place, is_named: bool) -> Result<String, Failure> {
-    let config = load::read_aside(place).map_err(Failure::Configuration)?.config;
+fn shown(
+    found: Found,
+    place: &Place,
+    flags: &SuggestFlags,
+    is_named: bool,
+) -> Result<String, Failure> {
+    let mut config = load::read_aside(place).map_err(Failure::Configuration)?.config;
+    config.take_feed(kept_feed::hosts(&config));
     let text = load::text(place).map_err(Failure::Configuration)?;
     let catalog = workspaces::catalog(&text, &place.file).map_err(Failure::Failed)?;
-    let (asked, notes) = found.tally.finish();
-    let proposal = propose(&asked, &config, &catalog);
-    let file = is_named.then(|| quoted(&place.file.display().to_string()));
+    let (mut asked, mut notes) = found.tally.finish();
     let mut shown = heading(&asked, &found.origin, found.is_reported);
+    if !flags.all && asked.len() > TARGETS_SHOWN {
+        let rest = asked.split_off(TARGETS_SHOWN);
+        let requests = requests(rest.iter().map(|one| one.count).sum());
+        notes.push(format!("{} more targets, in {requests}: --all shows them", rest.len()));
+    }
+    let has_profiles = text.has("azure.profiles");
+    let proposal = propose(&asked, &Ground { config: &config, catalog: &catalog, has_profiles });
+    let file = is_named.then(|| quoted(&place.file.display().to_string()));
     shown.push_str(&table(&asked, &proposal.covered_by));
     shown.push_str(&rest(&proposal, &notes, file.as_deref()));
     Ok(shown)
 }
 
 fn heading(asked: &[Asked], origin: &str, is_reported: bool) -> String {
-    let requests: u64 = asked.iter().map(|one| one.count).sum();
-    let what = match is_reported {
-        true => {
-            "allow.mode is \"report\": targets that are LET THROUGH, but not allowed by host or port"
-        }
-        false => "Targets that are not allowed by host or port",
+    let mode = match is_reported {
+        true => "allow.mode is \"report\": hosts that are not allowed are LET THROUGH now.\n",
+        false => "",
     };
-    match asked.len() {
-        0 => format!("No target was asked for that is not allowed by host or port, {origin}.\n"),
-        count => format!("{what}, {origin}: {count}, in {requests} requests.\n\n"),
+    if asked.is_empty() {
+        return format!(
+            "{mode}No target was asked for that is not allowed by host or port, {origin}.\n"
+        );
     }
+    let sum = |count: fn(&Asked) -> u64| asked.iter().map(count).sum::<u64>();
+    let (all, through) = (sum(|one| one.count), sum(|one| one.let_through));
+    format!(
+        "{mode}Targets that are not allowed by host or port, {origin}: {}, in {}: {} refused, {through} \
+         let through.\n\n",
+        asked.len(),
+        requests(all),
+        all.saturating_sub(through)
+    )
+}
+
+fn requests(count: u64) -> String {
+    if count == 1 { "1 request".to_owned() } else { format!("{count} requests") }
 }
 
 fn table(asked: &[Asked], covered_by: &[String]) -> String {
     if asked.is_empty() {
         return String::new();
     }
-    let rows = asked
-        .iter()
-        .zip(covered_by)
-        .map(|(one, by)| [one.count.to_string(), one.target.to_string(), one.who(), by.clone()]);
-    let head = ["COUNT", "TARGET", "ASKED BY", "COVERED BY"].map(str::to_owned);
-    let rows: Vec<[String; 4]> = std::iter::once(head).chain(rows).collect();
+    let rows = asked.iter().zip(covered_by).map(|(one, by)| {
+        let (count, through) = (one.count.to_string(), one.let_through.to_string());
+        [count, through, one.target.to_string(), one.who(), by.clone()]
+    });
+    let head = ["COUNT", "LET THROUGH", "TARGET", "ASKED BY", "COVERED BY"].map(str::to_owned);
+    let rows: Vec<[String; 5]> = std::iter::once(head).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let (count, target, who) = (width(0), width(1), width(2));
+    let (count, through, target, who) = (width(0), width(1), width(2), width(3));
     let mut text = String::new();
-    for [one, two, three, four] in &rows {
+    for [one, two, three, four, five] in &rows {
         // A String takes everything.
-        let _ = writeln!(text, "{one:>count$}  {two:<target$}  {three:<who$}  {four}");
+        let _ = writeln!(
+            text,
+            "{one:>count$}  {two:>through$}  {three:<target$}  {four:<who$}  {five}"
+        );
     }
     text
 }
@@ -147,19 +186,26 @@ fn rest(proposal: &Proposal, notes: &[String], file: Option<&str>) -> String {
     for note in notes {
         text.push_str(&format!("{note}.\n"));
     }
+    let file = file.map(|file| format!(" --config {file}")).unwrap_or_default();
     if !proposal.commands.is_empty() {
         text.push_str(
             "\nClients asked for these, which makes none of them trustworthy: look at who asked for what. \
              To allow them all:\n\n",
         );
-        let file = file.map(|file| format!(" --config {file}")).unwrap_or_default();
-        for command in &proposal.commands {
-            text.push_str(&format!("  sluice {command}{file}\n"));
+        for Proposed { words, warnings } in &proposal.commands {
+            for warning in warnings {
+                text.push_str(&format!("  # Warning: {warning}\n"));
+            }
+            text.push_str(&format!("  sluice {words}{file}\n"));
         }
     }
-    for (index, warning) in proposal.warnings.iter().enumerate() {
+    let more = proposal.remarks.len().saturating_sub(REMARKS_SHOWN);
+    for (index, remark) in proposal.remarks.iter().take(REMARKS_SHOWN).enumerate() {
         let gap = if index == 0 { "\n" } else { "" };
-        text.push_str(&format!("{gap}Warning: {warning}.\n"));
+        text.push_str(&format!("{gap}Or, {remark}\n"));
+    }
+    if more > 0 {
+        text.push_str(&format!("{more} more suffixes are shared by several names.\n"));
     }
     text
 }

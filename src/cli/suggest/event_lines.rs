@@ -7,10 +7,17 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 
 use super::asked::Tally;
+use crate::logic::policy::AllowMode;
 use crate::logic::reason::Reason;
+use crate::observe::events::Level;
 
 /// Bytes of a line that are looked at: twice the longest event.
 const LINE_BYTES: usize = 32 * 1024;
+/// The name under which a gateway tells events to a journal or a syslog.
+const TAG: &str = "sluice";
+/// Words that a syslog or `journalctl` puts before the tag: at most a date of three and a host.
+const WORDS_BEFORE_TAG: usize = 5;
+const NO_OBJECT: &str = "neither an event nor another JSON object";
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -31,8 +38,11 @@ struct Event {
     target: Option<String>,
     client: Option<String>,
     count: Option<u64>,
+    mode: Option<String>,
     #[serde(rename = "MESSAGE")]
     message: Option<String>,
+    #[serde(rename = "SYSLOG_IDENTIFIER")]
+    tag: Option<String>,
 }
 
 impl Read {
@@ -74,34 +84,37 @@ impl Read {
 
     fn take(&mut self, line: &str) {
         let line = line.trim();
-        if !line.starts_with('{') {
+        if line.starts_with('{') {
+            return match serde_json::from_str::<Event>(line) {
+                // What other programs tell the journal is none of ours.
+                Ok(Event { tag: Some(tag), .. }) if tag != TAG => {}
+                Ok(Event { message: Some(message), id: None, .. }) => self.take_message(&message),
+                Ok(event) => self.take_event(event),
+                Err(_) => self.is_unreadable(NO_OBJECT),
+            };
+        }
+        if is_text(line) {
             return self.take_text(line);
         }
-        let Ok(event) = serde_json::from_str::<Event>(line) else {
-            return self.is_unreadable("neither an event nor another JSON object");
-        };
-        match event {
-            Event { message: Some(message), id: None, .. } if message.starts_with('{') => {
-                match serde_json::from_str(&message) {
-                    Ok(event) => self.take_event(event),
-                    Err(_) => self.is_unreadable("neither an event nor another JSON object"),
-                }
-            }
-            Event { message: Some(message), id: None, .. } => self.take_text(&message),
-            event => self.take_event(event),
+        if let Some(message) = behind_tag(line) {
+            self.take_message(message.trim_start());
         }
     }
 
-    /// Text is `TIME LEVEL ID REASON MESSAGE KEY=VALUE ...`, and who passes it on puts words before it. The
-    /// first id with a reason is the event's own: what clients chose comes later.
+    /// What a gateway has told, without what those put before it who have passed it on.
+    fn take_message(&mut self, message: &str) {
+        if !message.starts_with('{') {
+            return self.take_text(message);
+        }
+        match serde_json::from_str(message) {
+            Ok(event) => self.take_event(event),
+            Err(_) => self.is_unreadable(NO_OBJECT),
+        }
+    }
+
     fn take_text(&mut self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
-        let is_known = |reason: &str| Reason::ALL.iter().any(|known| known.as_str() == reason);
-        let mut pairs = words.iter().zip(words.iter().skip(1));
-        let at = pairs.position(|(id, reason)| {
-            id.len() == 3 && id.parse::<u16>().is_ok() && is_known(reason)
-        });
-        let Some(at) = at else { return };
+        let Some(at) = start(&words) else { return };
         let field = |key: &str| {
             let value =
                 words[at + 2..].iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
@@ -113,7 +126,9 @@ impl Read {
             target: field("target"),
             client: field("client"),
             count: field("count").and_then(|count| count.parse().ok()),
+            mode: field("mode"),
             message: None,
+            tag: None,
         });
     }
 
@@ -128,7 +143,8 @@ impl Read {
             (None, Some(count)) => self.tally.add_nameless(count),
             (target, _) => {
                 let client = client.map(|client| client.ip().to_canonical());
-                self.tally.add(&target.unwrap_or_default(), client);
+                let is_reported = event.mode.as_deref() == Some(AllowMode::Report.as_str());
+                self.tally.add(&target.unwrap_or_default(), client, is_reported);
             }
         }
     }
@@ -137,6 +153,44 @@ impl Read {
         let first = self.unreadable.get_or_insert((self.lines, why, 0));
         first.2 += 1;
     }
+}
+
+/// Where the id of an event stands in the words of a line of text: at its start, or behind time and level
+/// as a file has it. What clients chose comes later.
+fn start(words: &[&str]) -> Option<usize> {
+    let is_event = |at: usize| {
+        let (Some(id), Some(reason)) = (words.get(at), words.get(at + 1)) else { return false };
+        let is_known = Reason::ALL.iter().any(|known| known.as_str() == *reason);
+        id.len() == 3 && id.parse::<u16>().is_ok() && is_known
+    };
+    let is_level = |word: &str| Level::ALL.iter().any(|level| level.as_str() == word);
+    if is_event(0) {
+        return Some(0);
+    }
+    (words.get(1).is_some_and(|word| is_level(word)) && is_event(2)).then_some(2)
+}
+
+fn is_text(line: &str) -> bool {
+    start(&line.splitn(5, ' ').collect::<Vec<_>>()).is_some()
+}
+
+/// The message of a line that a syslog or `journalctl` shows, if a gateway has sent it. The first word with
+/// a colon at its end is the tag: in a file of a whole machine any program may tell of anything.
+fn behind_tag(line: &str) -> Option<&str> {
+    let mut rest = line;
+    for _ in 0..=WORDS_BEFORE_TAG {
+        let (word, behind) = rest.trim_start().split_once(' ')?;
+        if let Some(tag) = word.strip_suffix(':') {
+            let name = match tag.strip_suffix(']').and_then(|tag| tag.split_once('[')) {
+                Some((name, pid)) if pid.bytes().all(|b| b.is_ascii_digit()) => name,
+                Some(_) => return None,
+                None => tag,
+            };
+            return (name == TAG).then_some(behind);
+        }
+        rest = behind;
+    }
+    None
 }
 
 /// The next line without its end, cut at the limit; false where it is longer than that.
@@ -192,6 +246,11 @@ mod tests {
             format!("  {JSON}\r"),
             format!("2026-01-02T03:04:05.067Z warning {TEXT}"),
             format!("Jan 02 03:04:05 host sluice[105]: {TEXT}"),
+            format!("Jan  2 03:04:05 host sluice: {TEXT}"),
+            format!("Nov 22 22:54:08 gw sluice[77]: {JSON}"),
+            format!("2026-01-02T03:04:05.067+01:00 gw sluice[77]:  {JSON}"),
+            format!("Nov 22 22:54:08 gw sluice[77]: 2026-01-02T03:04:05.067Z warning {TEXT}"),
+            format!("{{\"SYSLOG_IDENTIFIER\":\"sluice\",\"MESSAGE\":\"{quoted}\"}}"),
             format!("{{\"PRIORITY\":\"4\",\"MESSAGE\":\"{quoted}\"}}"),
             format!("{{\"PRIORITY\":\"4\",\"MESSAGE\":\"{nested}\"}}"),
         ] {
@@ -220,6 +279,29 @@ mod tests {
             (asked.len(), notes),
             (0, vec!["2 more requests for what is no valid target".to_owned()])
         );
+    }
+
+    #[test]
+    fn what_other_programs_tell_a_syslog_is_not_believed() {
+        let nested = JSON.replace('"', "\\\"");
+        for line in [
+            format!("Jan 02 03:04:05 host evil[7]: {TEXT}"),
+            format!("Jan 02 03:04:05 host evil[7]: sluice[105]: {TEXT}"),
+            format!("Jan 02 03:04:05 host evil: sluice[105]: {JSON}"),
+            format!("Jan 02 03:04:05 host sluice[x]: {TEXT}"),
+            format!("Jan 02 03:04:05 host sluice-not[7]: {TEXT}"),
+            format!("Jan 02 03:04:05 host {TEXT}"),
+            format!("a b c d e f g sluice[105]: {TEXT}"),
+            format!("{{\"SYSLOG_IDENTIFIER\":\"evil\",\"MESSAGE\":\"{nested}\"}}"),
+        ] {
+            assert_eq!(counted(&line), [], "{line}");
+        }
+    }
+
+    #[test]
+    fn what_was_let_through_is_counted_apart() {
+        let (asked, _) = read(&format!("{JSON}\n{TEXT}\n{TEXT}\n")).tally.finish();
+        assert_eq!((asked[0].count, asked[0].let_through), (3, 2));
     }
 
     #[test]

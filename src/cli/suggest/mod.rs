@@ -7,3 +7,4 @@ pub(crate) mod command;
 mod event_lines;
 mod grouping;
 mod proposal;
+mod widening;

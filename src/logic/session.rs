@@ -33,7 +33,7 @@ pub struct Session {
     /// Until a relay proxy has answered, where the target is reached through one.
     pub(super) call: Option<Box<RelayCall>>,
     watch: Option<Box<Watch>>,
-    /// Its target is let through only because the list of hosts is not enforced.
+    /// Its target is let through only because the list of hosts is not enforced, which nobody knows yet.
     reported: Option<Reason>,
     stage_deadline: Option<Instant>,
     oldest: Option<Instant>,
@@ -79,9 +79,10 @@ impl Session {
         self.target.as_ref()
     }
 
-    /// Why the target would be refused if the list of hosts were enforced, whatever else becomes of it.
-    pub fn reported(&self) -> Option<Reason> {
-        self.reported
+    /// Why the target would be refused if the list of hosts were enforced. It is given once, to whoever
+    /// tells of it: not before a later rule can have refused the session after all.
+    pub fn take_reported(&mut self) -> Option<Reason> {
+        self.reported.take()
     }
 
     /// The rules this session began with.
@@ -506,7 +507,7 @@ mod tests {
             let head = format!("CONNECT {target} HTTP/1.1\r\n\r\n");
             let action = session.handle(Input::Head(head.as_bytes()), now);
             assert_eq!(
-                (outline(&action).as_str(), session.reported()),
+                (outline(&action).as_str(), session.take_reported()),
                 (outcome, reported),
                 "{target}"
             );
@@ -517,7 +518,7 @@ mod tests {
         });
         let mut session = Session::new(policy, PUBLIC, now);
         let action = session.handle(Input::Head(b"CONNECT other.test:443 HTTP/1.1\r\n\r\n"), now);
-        let told = (outline(&action), session.reported());
+        let told = (outline(&action), session.take_reported());
         assert_eq!(told, ("refuse client_not_allowed".to_owned(), None));
     }
 

@@ -14,6 +14,9 @@ use crate::observe::histograms::Measure;
 use crate::observe::messages::{message, phrase};
 use crate::proto::reply;
 
+/// The id of events that tell of a refusal by the operator's rules.
+const RULES_ID: u16 = 105;
+
 impl<K: Kernel> Tunnel<K> {
     /// Closes what is open and tells of the end. Nothing of the session is left but its slot.
     pub fn close(&mut self, ending: Ending, tools: &mut Tools<K>) {
@@ -43,6 +46,8 @@ impl<K: Kernel> Tunnel<K> {
             tools.counters.give_place_back();
         }
         if self.head_was_whole {
+            // A client that leaves while its name is looked up was not refused.
+            self.tell_report(tools);
             tools.counters.tunnel_closed();
             tools.time(Measure::Session, self.began);
             if self.up.flow.bytes() > 0 {
@@ -73,11 +78,19 @@ impl<K: Kernel> Tunnel<K> {
         if self.session.target().is_some() && !self.head_was_whole {
             self.head_was_whole = true;
             tools.counters.tunnel_opened();
-            self.tell_connect(tools);
+            self.tell_event(Reason::ConnectReceived, tools, |event| event);
         }
         let reason = refusal.reason;
         if Reason::OF_HOSTS.contains(&reason) {
             self.count_target(reason, false, tools);
+        }
+        if rule(reason).id == RULES_ID || reason == Reason::Draining {
+            // Something else has refused what the list of hosts would only have reported.
+            if let Some(listed) = self.session.take_reported() {
+                self.count_target(listed, false, tools);
+            }
+        } else {
+            self.tell_report(tools);
         }
         let in_tunnel = self.session.is_watching();
         let mut event = self.describe(Event::new(reason, tools.kernel.wall()));

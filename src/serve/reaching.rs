@@ -28,13 +28,13 @@ impl<K: Kernel> Tunnel<K> {
             self.up.flow.preload(early.len());
         }
         self.up.flow.wait();
-        self.tell_connect(tools);
+        self.tell_event(Reason::ConnectReceived, tools, |event| event);
     }
 
-    /// Tells of the CONNECT, and of what the list of hosts says against it where that is not enforced.
-    pub(super) fn tell_connect(&self, tools: &Tools<K>) {
-        self.tell_event(Reason::ConnectReceived, tools, |event| event);
-        if let Some(reason) = self.session.reported() {
+    /// Tells what the list of hosts says against the target, where that is not enforced. It is true only
+    /// once no rule is left that could refuse the session before it is dialled.
+    pub(super) fn tell_report(&mut self, tools: &Tools<K>) {
+        if let Some(reason) = self.session.take_reported() {
             tools.counters.count_reported(reason);
             self.count_target(reason, true, tools);
             tools.send(reason, |event| self.describe(event).reported());

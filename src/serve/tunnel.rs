@@ -211,6 +211,7 @@ impl<K: Kernel> Tunnel<K> {
                 if !self.head_was_whole {
                     self.connect_received(&given[early_at..], tools);
                 }
+                self.tell_report(tools);
                 let port = self.session.target().map_or(0, |target| target.port);
                 let now = tools.kernel.now();
                 self.step_at = now;
@@ -219,6 +220,7 @@ impl<K: Kernel> Tunnel<K> {
             }
             Action::DialRelayProxy { early_at } => {
                 self.connect_received(&given[early_at..], tools);
+                self.tell_report(tools);
                 self.dial_relay_proxies(tools)
             }
             Action::AskRelayProxy => self.ask_relay_proxy(tools),

@@ -125,6 +125,30 @@ fn addresses_clients_and_handshakes_are_enforced_all_the_same() {
 }
 
 #[test]
+fn what_an_address_rule_refuses_is_no_report_and_told_once() {
+    let server = Server::start();
+    let gateway = reporting(SPLICE).addresses(&[]).admin().start();
+    let admin = Admin::of(&gateway);
+    for target in [server.named(), server.authority()] {
+        Reply::read(&mut gateway.ask(&target)).expect(ADDRESS, &gateway, &target);
+    }
+    let refused: serde_json::Value = serde_json::from_str(&admin.get("/refused")).unwrap();
+    let targets = refused["targets"].as_array().unwrap();
+    assert_eq!(targets.len(), 2, "{refused}");
+    for target in targets {
+        assert_eq!(target["reason"], "host_not_allowed", "{target}");
+        assert_eq!((&target["count"], &target["reported"]), (&1.into(), &0.into()), "{target}");
+    }
+    let metrics = admin.metrics();
+    assert_eq!(metrics["sluice_reported_total{reason=\"host_not_allowed\"}"], 0.0);
+    assert_eq!(metrics["sluice_refusals_total{reason=\"address_not_allowed\"}"], 2.0);
+    let events = gateway.stop();
+    let told: Vec<&str> =
+        events.iter().filter(|event| event.id() == 105).map(|event| event.reason()).collect();
+    assert_eq!(told, ["address_not_allowed"; 2]);
+}
+
+#[test]
 fn a_reload_switches_it_both_ways_and_cuts_what_is_not_listed() {
     let (listed, other) = (Server::start(), Server::start());
     let gateway = started(SPLICE, |kind| reporting(kind).reach(&listed));

@@ -14,9 +14,10 @@ use ureq::http::{Response, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Body, Error, Proxy, ProxyProtocol};
 
+use super::fault;
 use crate::config::feed::FeedSettings;
 use crate::config::relay_proxy::RelayProxySettings;
-use crate::logic::feed::{FEED_BYTES_MAX, shown};
+use crate::logic::feed::FEED_BYTES_MAX;
 use crate::logic::hosts::HostVerdict;
 use crate::proto::target::{Host, Target};
 
@@ -175,7 +176,14 @@ fn read(mut answer: Response<Body>, has_tag: bool) -> Result<Answer, Failure> {
         return Err(Failure::Answer(format!("{why}; name the list's own address")));
     }
     if status != StatusCode::OK {
-        return Err(Failure::Answer(format!("answers {}", status.as_u16())));
+        let hint = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                "; the token in allow.feed.url may not be valid any more"
+            }
+            _ if status.is_client_error() => "; check allow.feed.url",
+            _ => "",
+        };
+        return Err(Failure::Answer(format!("answers {}{hint}", status.as_u16())));
     }
     let headers = answer.headers();
     if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
@@ -196,12 +204,7 @@ fn read(mut answer: Response<Body>, has_tag: bool) -> Result<Answer, Failure> {
 
 impl Failure {
     fn of(error: Error) -> Failure {
-        Failure::Way(match error {
-            Error::Timeout(_) => "not done in time".to_owned(),
-            Error::HostNotFound => "the name has no address".to_owned(),
-            // What a server shows may be in it, such as the names of its certificate.
-            error => shown(&error.to_string()),
-        })
+        Failure::Way(fault::told(&error))
     }
 }
 

@@ -7,4 +7,5 @@
 
 pub mod cache;
 mod download;
+mod fault;
 pub mod follow;

@@ -216,7 +216,7 @@ fn of_the_gateway(event: &Event) -> String {
         Reason::FeedUpdated => format!("The feed has been downloaded{why}"),
         Reason::FeedFailed => format!(
             "The feed changes nothing: it cannot be had, or is no list of hosts{why}. It is tried \
-             again; check allow.feed.url"
+             again"
         ),
         Reason::FeedCacheFailed => format!(
             "The last good list of the feed cannot be kept or read again{why}. Check \

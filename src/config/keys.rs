@@ -40,6 +40,8 @@ pub enum Setting {
 const LIKENESS: f64 = 0.75;
 /// What nobody is shown.
 const SECRETS: [&str; 1] = ["relay_proxy.password"];
+/// Addresses whose query may hold a token.
+const WITH_QUERIES: [&str; 1] = ["allow.feed.url"];
 /// Lists whose entries may hold commas, as the names of certificates do.
 const WITH_COMMAS: [&str; 1] = ["allow.client_certificates"];
 /// Addresses with a port, of which the port alone may be given.
@@ -74,6 +76,22 @@ impl Key {
     /// Whether its value must not be shown.
     pub fn is_secret(&self) -> bool {
         SECRETS.contains(&self.path.as_str())
+    }
+
+    /// What may be shown of its value in `text`, where that is less than all of it: an address without its
+    /// query.
+    pub fn open_part(&self, text: &Text) -> Option<String> {
+        if !WITH_QUERIES.contains(&self.path.as_str()) {
+            return None;
+        }
+        let whole = text.string(&self.path)?;
+        whole.split_once('?').map(|(place, _)| format!("{place}?..."))
+    }
+
+    /// Whether what `words` of a command line give it holds a query, which everyone on the machine could
+    /// read there.
+    pub fn has_query(&self, words: &[String]) -> bool {
+        WITH_QUERIES.contains(&self.path.as_str()) && words.iter().any(|word| word.contains('?'))
     }
 
     /// The value that `words` of a command line give it. `text` is the configuration: a port alone

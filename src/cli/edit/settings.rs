@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::config::edit::text::Text;
+use crate::config::edit::text::{Text, quoted};
 use crate::config::keys::{DEFAULTS, Key, Setting};
 use crate::config::load;
 use crate::logic::policy::AllowMode;
@@ -84,7 +84,13 @@ fn get(file: Option<&Path>, path: &str) -> ExitCode {
         if !text.has(path) {
             eprintln!("This is the default; {file} does not say.");
         }
-        Ok(plain(source, path))
+        Ok(match key.open_part(source) {
+            Some(part) => {
+                eprintln!("The query of {path} may be a token, and is not shown.");
+                vec![part]
+            }
+            None => plain(source, path),
+        })
     });
     outcome::tell(told)
 }
@@ -97,6 +103,9 @@ fn get_all(file: Option<&Path>, section: &str) -> Result<Vec<String>, Failure> {
     let within = |key: &Key| section.is_empty() || key.path.starts_with(&format!("{section}."));
     let line = |key: Key| {
         let path = &key.path;
+        if let Some(part) = key.open_part(&text) {
+            return format!("{path} = {}  # its query is not shown", quoted(&part));
+        }
         match (values.get(path), defaults.get(path)) {
             (Some(_), _) if key.is_secret() => format!("# {path} is set, and not shown"),
             (Some(value), _) => format!("{path} = {value}"),
@@ -133,7 +142,15 @@ fn set(file: Option<&Path>, flags: &SetFlags) -> Result<Vec<String>, Failure> {
              `sluice relay-proxy set URL --username NAME --password-stdin`"
         )));
     }
-    change(&place(file), &[path], |change| {
+    let place = place(file);
+    if key.has_query(&flags.values) {
+        return Err(Failure::Usage(format!(
+            "the query of {path} may hold a token, which a command line would show to everyone on \
+             this machine. Write it into {} with an editor",
+            place.file.display()
+        )));
+    }
+    change(&place, &[path], |change| {
         let before = azure_list::configured(change);
         let setting = key.setting(&flags.values, &change.text).map_err(Failure::Usage)?;
         match setting {

@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("net", &["sys", "logic::flow", "proto::target"]),
     ("observe", &["logic", "proto::tls::Version", "sys::open_to_append"]),
-    ("feed", &["proto", "logic", "config"]),
+    ("feed", &["proto", "logic", "config", "sys::is_writable_by_others", "sys::may_write_in"]),
     ("serve", &["proto", "logic", "sys", "net", "observe", "config", "feed"]),
     ("azure", &["logic"]),
     ("config", &["sys", "azure", "proto", "logic", "observe::settings", "observe::events::Level"]),

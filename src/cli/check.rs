@@ -11,6 +11,7 @@ use crate::config::edit::text::Text;
 use crate::config::load;
 use crate::config::problem::Problem;
 use crate::config::schema::Config;
+use crate::feed::cache;
 use crate::logic::policy::AllowMode;
 use crate::observe::settings::Destination;
 
@@ -91,6 +92,10 @@ fn of_this_machine(text: &Text, config: &Config) -> Vec<(usize, String)> {
             let why = format!("dial.source_addresses: {written} is no address of this machine");
             warnings.push((offset, why));
         }
+    }
+    if let Some(why) = config.feed.as_ref().and_then(cache::doubt) {
+        let offset = text.offset("allow.feed.cache_file").unwrap_or_default();
+        warnings.push((offset, format!("allow.feed.cache_file: {why}")));
     }
     if let Destination::File(events) = &config.events.to
         && events.is_file()

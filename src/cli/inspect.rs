@@ -292,14 +292,22 @@ fn relay_proxy_text(proxy: &RelayProxyStatus, is_only: bool) -> String {
 }
 
 fn feed_text(feed: &FeedStatus) -> String {
-    let FeedStatus { url, hosts, age_s, problem, problem_why } = feed;
+    let FeedStatus { url, hosts, age_s, .. } = feed;
     let age = match age_s {
         Some(age_s) => format!("{} old", span(*age_s)),
-        None => "never downloaded yet".to_owned(),
+        None => "no list yet".to_owned(),
     };
-    let why = problem_why.as_deref().unwrap_or_default();
-    let wrong = problem.as_ref().map(|at| format!("\nwrong since {at}: {why}"));
-    format!("{url}, hosts: {hosts}, {age}{}", wrong.unwrap_or_default())
+    let mut told = format!("{url}, hosts: {hosts}, {age}");
+    if let (Some(since), Some(at), Some(why)) =
+        (&feed.problem_since, &feed.problem, &feed.problem_why)
+    {
+        let last = if since == at { String::new() } else { format!(", last at {at}") };
+        told += &format!("\nwrong since {since}{last}: {why}");
+    }
+    if let (Some(since), Some(why)) = (&feed.cache_problem_since, &feed.cache_problem_why) {
+        told += &format!("\nnot kept for the next start since {since}: {why}");
+    }
+    told
 }
 
 fn worker_text(worker: &WorkerStatus) -> String {
@@ -411,6 +419,28 @@ mod tests {
               sessions"
             ]
         );
+    }
+
+    #[test]
+    fn a_status_tells_since_when_a_feed_is_wrong_and_when_it_was_last() {
+        let some = |text: &str| Some(text.to_owned());
+        let mut feed =
+            FeedStatus { url: "https://a.test/".to_owned(), hosts: 2, ..Default::default() };
+        assert_eq!(feed_text(&feed), "https://a.test/, hosts: 2, no list yet");
+        feed = FeedStatus {
+            age_s: Some(5.0),
+            problem_since: some("10:00"),
+            problem: some("10:00"),
+            problem_why: some("answers 404"),
+            ..feed
+        };
+        assert!(feed_text(&feed).ends_with("\nwrong since 10:00: answers 404"));
+        feed.problem = some("11:00");
+        feed.cache_problem_since = some("09:00");
+        feed.cache_problem_why = some("f is damaged");
+        let told = "\nwrong since 10:00, last at 11:00: answers 404\
+                    \nnot kept for the next start since 09:00: f is damaged";
+        assert!(feed_text(&feed).ends_with(told), "{}", feed_text(&feed));
     }
 
     #[test]

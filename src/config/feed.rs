@@ -82,6 +82,11 @@ impl FeedUrl {
         &self.text
     }
 
+    /// Without its query.
+    pub fn place(&self) -> &str {
+        self.text.split_once('?').map_or(&self.text, |(place, _)| place)
+    }
+
     /// Whom it is asked of.
     pub fn target(&self) -> &Target {
         &self.target
@@ -90,10 +95,8 @@ impl FeedUrl {
 
 impl fmt::Display for FeedUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.text.split_once('?') {
-            Some((place, _)) => write!(f, "{place}?..."),
-            None => f.write_str(&self.text),
-        }
+        let query = if self.place().len() < self.text.len() { "?..." } else { "" };
+        write!(f, "{}{query}", self.place())
     }
 }
 
@@ -117,6 +120,17 @@ pub(super) fn read(
     let ca_file = section.string("ca_file", problems).filter(named);
     let cache_file = section.string("cache_file", problems).filter(named);
     let folder = file.parent().unwrap_or(Path::new(""));
+    for (other, what) in [
+        (Some(file.to_owned()), "the configuration"),
+        (ca_file.as_ref().map(|found| folder.join(found.value)), "allow.feed.ca_file"),
+    ] {
+        if let (Some(found), Some(other)) = (&cache_file, other)
+            && is_same(&folder.join(found.value), &other)
+        {
+            let why = format!("{}: it is {what}, which a list must not replace", found.path);
+            problems.add(found.span.clone(), why);
+        }
+    }
     let authorities = ca_file.map(|found| {
         read_authorities(&folder.join(found.value)).unwrap_or_else(|why| {
             problems.add(found.span, format!("{}: {why}", found.path));
@@ -145,6 +159,12 @@ pub(super) fn read(
         authorities: authorities.unwrap_or_default(),
         cache_file: folder.join(cache_file?.value),
     })
+}
+
+/// Whether both names lead to one file, as far as it is there.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |file: &Path| std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    real(one) == real(other)
 }
 
 /// The certificates in a PEM file, each of which can be trusted.
@@ -236,6 +256,17 @@ mod tests {
             ),
             ("refresh_s = 0\n", &["2:13: allow.feed.refresh_s must be 1 to 604800, not 0"]),
             ("ca_file = \"none.pem\"\n", &["2:11: allow.feed.ca_file: \""]),
+            (
+                "url = \"https://a.test/\"\ncache_file = \"./f.toml\"\n",
+                &["3:14: allow.feed.cache_file: it is the configuration"],
+            ),
+            (
+                "ca_file = \"c\"\ncache_file = \"c\"\n",
+                &[
+                    "2:11: allow.feed.ca_file: ",
+                    "3:14: allow.feed.cache_file: it is allow.feed.ca_file",
+                ],
+            ),
             ("every = 1\n", &["2:1: unknown key \"allow.feed.every\""]),
         ] {
             let found = problems(lines);

@@ -1,11 +1,10 @@
 //! The thread that looks at a feed again and again, and tells what came of it.
 
 use std::collections::hash_map::RandomState;
-use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
 
 use super::cache;
@@ -30,6 +29,8 @@ pub enum News {
     Same,
     /// It cannot be had, or does not count; the sentence says why.
     Failed(String),
+    /// It was told, and is kept for the next start.
+    Kept,
     /// It was told, but cannot be kept for the next start; the sentence says why.
     NotKept(String),
 }
@@ -38,7 +39,19 @@ pub enum News {
 /// itself, within the limit of a download, and is told nobody.
 #[derive(Debug)]
 pub struct Follower {
-    _until_dropped: Sender<Infallible>,
+    wishes: SyncSender<Wish>,
+}
+
+/// Another look, wanted now.
+#[derive(Debug)]
+struct Wish;
+
+impl Follower {
+    /// Ends the pause, or has another look follow the one that is under way.
+    pub fn look_again(&self) {
+        // Where one is wanted already, or nobody looks any more, there is nothing to add.
+        let _ = self.wishes.try_send(Wish);
+    }
 }
 
 /// Looks at the feed at once and from then on, until the follower is dropped or `tell` says false.
@@ -50,21 +63,24 @@ pub fn follow(
     relay: RelayProxySettings,
     mut tell: impl FnMut(News) -> bool + Send + 'static,
 ) -> io::Result<Follower> {
-    let (sender, dropped) = channel();
+    let (wishes, wanted) = sync_channel(1);
     std::thread::Builder::new().name("feed".to_owned()).spawn(move || {
-        let mut look = Look { settings, relay, tag: None, dropped };
+        let mut look = Look { settings, relay, tag: None, wanted, is_wanted: false };
         let mut failures = 0;
         loop {
             let has_failed = !look.once(&mut tell);
             failures = if has_failed { failures + 1 } else { 0 };
             let pause = pause(look.settings.refresh_s, failures, random());
-            match look.dropped.recv_timeout(pause) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(_) | Err(RecvTimeoutError::Disconnected) => return,
+            if std::mem::take(&mut look.is_wanted) {
+                continue;
+            }
+            match look.wanted.recv_timeout(pause) {
+                Ok(Wish) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     })?;
-    Ok(Follower { _until_dropped: sender })
+    Ok(Follower { wishes })
 }
 
 struct Look {
@@ -72,7 +88,9 @@ struct Look {
     relay: RelayProxySettings,
     /// That of the list which is in force and kept.
     tag: Option<String>,
-    dropped: Receiver<Infallible>,
+    wanted: Receiver<Wish>,
+    /// Another look, which was asked for while one was under way.
+    is_wanted: bool,
 }
 
 impl Look {
@@ -107,12 +125,22 @@ impl Look {
             }
         };
         // Whoever follows another feed by now may keep its list in the same file.
-        let is_followed = matches!(self.dropped.try_recv(), Err(TryRecvError::Empty));
+        let is_followed = match self.wanted.try_recv() {
+            Ok(Wish) => {
+                self.is_wanted = true;
+                true
+            }
+            Err(TryRecvError::Empty) => true,
+            Err(TryRecvError::Disconnected) => false,
+        };
         if !is_followed || !tell(News::List(hosts)) {
             return true;
         }
         match cache::keep(&self.settings, &list) {
-            Ok(()) => self.tag = new_tag,
+            Ok(()) => {
+                self.tag = new_tag;
+                tell(News::Kept);
+            }
             Err(why) => {
                 tell(News::NotKept(why));
             }

@@ -71,21 +71,61 @@ pub struct FeedGauge {
     pub url: String,
     /// How many hosts it admits.
     pub hosts: usize,
-    /// What went wrong since it was last good, and when.
-    pub problem: Option<Refused>,
+    /// What is wrong since it was last good.
+    pub problem: Option<FeedProblem>,
+    /// What is wrong with the file that it is kept in.
+    pub cache_problem: Option<FeedProblem>,
+    /// Whether it was good when it was last asked for; false before that.
+    pub is_refreshed: bool,
     good: Option<(Duration, Instant)>,
 }
 
+/// What is wrong with the feed again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedProblem {
+    /// When it began.
+    pub since: SystemTime,
+    /// When it was last so.
+    pub at: SystemTime,
+    /// What it was then.
+    pub why: String,
+}
+
 impl FeedGauge {
-    /// One without a problem, whose list had this age at `now`; `None` where there is no list yet.
+    /// One that nobody has asked for yet, whose list had this age at `now`; `None` where there is no list.
     pub fn new(url: String, hosts: usize, age: Option<Duration>, now: Instant) -> FeedGauge {
-        FeedGauge { url, hosts, problem: None, good: age.map(|age| (age, now)) }
+        let good = age.map(|age| (age, now));
+        FeedGauge { url, hosts, problem: None, cache_problem: None, is_refreshed: false, good }
     }
 
     /// How long ago its list was last known to be the newest.
     pub fn age(&self, now: Instant) -> Option<Duration> {
         self.good.map(|(age, then)| age + now.saturating_duration_since(then))
     }
+
+    /// Its list is the newest at `now`.
+    pub fn note_good(&mut self, hosts: usize, now: Instant) {
+        self.hosts = hosts;
+        self.good = Some((Duration::ZERO, now));
+        self.problem = None;
+        self.is_refreshed = true;
+    }
+
+    /// It cannot be had; the list that there is stays.
+    pub fn note_problem(&mut self, at: SystemTime, why: &str) {
+        self.is_refreshed = false;
+        note(&mut self.problem, at, why);
+    }
+
+    /// Its list cannot be kept or recalled.
+    pub fn note_cache_problem(&mut self, at: SystemTime, why: &str) {
+        note(&mut self.cache_problem, at, why);
+    }
+}
+
+fn note(problem: &mut Option<FeedProblem>, at: SystemTime, why: &str) {
+    let since = problem.as_ref().map_or(at, |problem| problem.since);
+    *problem = Some(FeedProblem { since, at, why: why.to_owned() });
 }
 
 impl Gauges {
@@ -169,11 +209,9 @@ impl Gauges {
         *self.feed.lock() = feed;
     }
 
-    /// Something is wrong with the feed; the list that it has stays.
-    pub fn note_feed_problem(&self, at: SystemTime, why: &str) {
-        if let Some(feed) = &mut *self.feed.lock() {
-            feed.problem = Some(Refused { at, why: why.to_owned() });
-        }
+    /// Something has become known of the feed.
+    pub fn note_feed(&self, note: impl FnOnce(&mut FeedGauge)) {
+        self.feed.lock().as_mut().map(note);
     }
 
     /// The feed, where there is one.

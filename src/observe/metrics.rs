@@ -163,16 +163,15 @@ fn of_feed(page: &mut Page, gauges: &Gauges, inside: &dyn Inside) {
     page.gauge("sluice_feed_hosts", "Hosts that the feed admits.", feed.hosts);
     page.gauge(
         "sluice_feed_last_refresh_successful",
-        "Whether nothing went wrong since the feed was last good.",
-        u8::from(feed.problem.is_none()),
+        "Whether the feed was good when it was last asked for.",
+        u8::from(feed.is_refreshed),
     );
-    if let Some(age) = feed.age(inside.now()) {
-        page.gauge(
-            "sluice_feed_age_seconds",
-            "Time since the feed's list was last known to be the newest.",
-            age.as_secs_f64(),
-        );
-    }
+    let age = feed.age(inside.now()).map(|age| age.as_secs_f64().to_string());
+    page.gauge(
+        "sluice_feed_age_seconds",
+        "Time since the feed's list was last known to be the newest; +Inf where there is no list.",
+        age.as_deref().unwrap_or("+Inf"),
+    );
 }
 
 fn of_workers(page: &mut Page, gauges: &Gauges) {

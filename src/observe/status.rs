@@ -136,10 +136,16 @@ pub struct FeedStatus {
     pub hosts: usize,
     /// Seconds since its list was last known to be the newest; none where there is no list yet.
     pub age_s: Option<f64>,
-    /// When something went wrong since, RFC 3339.
+    /// Since when it cannot be had, RFC 3339.
+    pub problem_since: Option<String>,
+    /// When that was last so, RFC 3339.
     pub problem: Option<String>,
-    /// What it was.
+    /// What it was then.
     pub problem_why: Option<String>,
+    /// Since when its list cannot be kept or recalled, RFC 3339.
+    pub cache_problem_since: Option<String>,
+    /// Why.
+    pub cache_problem_why: Option<String>,
 }
 
 /// The counters, under the names that the metrics have.
@@ -206,12 +212,16 @@ pub(super) fn status(counters: &Counters, gauges: &Gauges, inside: &dyn Inside) 
 
 impl FeedStatus {
     fn of(feed: &FeedGauge, now: Instant) -> FeedStatus {
+        let (problem, cache) = (feed.problem.as_ref(), feed.cache_problem.as_ref());
         FeedStatus {
             url: feed.url.clone(),
             hosts: feed.hosts,
             age_s: feed.age(now).map(|age| age.as_millis() as f64 / 1e3),
-            problem: feed.problem.as_ref().map(|problem| rfc_3339(problem.at)),
-            problem_why: feed.problem.as_ref().map(|problem| problem.why.clone()),
+            problem_since: problem.map(|problem| rfc_3339(problem.since)),
+            problem: problem.map(|problem| rfc_3339(problem.at)),
+            problem_why: problem.map(|problem| problem.why.clone()),
+            cache_problem_since: cache.map(|problem| rfc_3339(problem.since)),
+            cache_problem_why: cache.map(|problem| problem.why.clone()),
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Feeding {
 struct Followed {
     settings: FeedSettings,
     relay: RelayProxySettings,
-    _follower: Follower,
+    follower: Follower,
 }
 
 /// With what a configuration begins to follow its feed.
@@ -45,24 +45,33 @@ pub(super) struct Recalled {
 }
 
 /// Brings into `config` the hosts that its feed had when it was last good. `old` is the configuration
-/// that is in force; where it follows the same feed, its hosts are newer than any file, and there is
-/// nothing to recall.
+/// that is in force. Where it has hosts of the same place, which may have another token by now, those are
+/// newer than any file, and there is nothing to recall. Where it has those of another feed, they stay
+/// until the new one has a good list: an address that is mistyped takes nothing away.
 pub(super) fn recall(config: &mut Config, old: Option<&Config>) -> Option<Recalled> {
     let settings = config.feed.as_ref()?;
-    let same = old.filter(|old| old.feed.as_ref().is_some_and(|feed| feed.url == settings.url));
-    if let Some(old) = same {
-        config.take_feed(old.feed_hosts.clone());
+    let old = old.filter(|old| !old.feed_hosts.is_empty());
+    let old_place = old.and_then(|old| old.feed.as_ref()).map(|feed| feed.url.place());
+    let hosts = old.map(|old| old.feed_hosts.clone()).unwrap_or_default();
+    if old_place == Some(settings.url.place()) {
+        config.take_feed(hosts);
         return None;
     }
     let mut recalled = Recalled::default();
-    match cache::recall(settings) {
-        Ok(None) => {}
+    let hosts = match cache::recall(settings) {
+        Ok(None) => hosts,
         Ok(Some(kept)) => {
-            recalled.age = kept.written.and_then(|written| wall().duration_since(written).ok());
-            config.take_feed(kept.hosts);
+            // What is said to be of tomorrow is new, whichever clock is wrong.
+            let age = |written| wall().duration_since(written).unwrap_or_default();
+            recalled.age = kept.written.map(age);
+            kept.hosts
         }
-        Err(why) => recalled.fault = Some(why),
-    }
+        Err(why) => {
+            recalled.fault = Some(why);
+            hosts
+        }
+    };
+    config.take_feed(hosts);
     Some(recalled)
 }
 
@@ -77,27 +86,41 @@ impl Feeding {
         Feeding { requests, events, counters, gauges, followed: None, is_failing: false, number: 0 }
     }
 
-    /// Follows the feed of `config` from now on, and no other.
-    pub(super) fn take_up(&mut self, config: &Config, recalled: Option<Recalled>) {
+    /// Follows the feed of `config` from now on, and no other, and has it asked for at once. Tells so, in
+    /// words to add to others.
+    pub(super) fn take_up(&mut self, config: &Config, recalled: Option<Recalled>) -> &'static str {
         let Some(settings) = &config.feed else {
             self.followed = None;
             self.gauges.show_feed(None);
-            return;
+            return "";
         };
-        if let Some(Recalled { age, fault }) = recalled {
-            let url = settings.url.to_string();
-            let gauge = FeedGauge::new(url, config.feed_hosts.len(), age, clock());
-            self.gauges.show_feed(Some(gauge));
-            if let Some(why) = fault {
-                self.tell(Reason::FeedCacheFailed, &why);
+        let followed = self.followed.as_ref();
+        let same_url = followed.is_some_and(|followed| followed.settings.url == settings.url);
+        if !same_url || recalled.as_ref().is_some_and(|recalled| recalled.age.is_some()) {
+            self.show_new(settings, config.feed_hosts.len(), recalled);
+        }
+        match self.followed.as_ref() {
+            Some(followed)
+                if followed.settings == *settings && followed.relay == config.relay_proxy =>
+            {
+                followed.follower.look_again();
             }
+            _ => self.followed = self.start(settings.clone(), config.relay_proxy.clone()),
         }
-        let is_followed = self.followed.as_ref().is_some_and(|followed| {
-            followed.settings == *settings && followed.relay == config.relay_proxy
-        });
-        if !is_followed {
-            self.followed = self.start(settings.clone(), config.relay_proxy.clone());
+        "; allow.feed is asked for at once"
+    }
+
+    fn show_new(&mut self, settings: &FeedSettings, hosts: usize, recalled: Option<Recalled>) {
+        let Recalled { age, fault } = recalled.unwrap_or_default();
+        let now = clock();
+        let old_age = || self.gauges.feed().and_then(|feed| feed.age(now));
+        let age = if hosts == 0 { None } else { age.or_else(old_age) };
+        let mut gauge = FeedGauge::new(settings.url.to_string(), hosts, age, now);
+        if let Some(why) = fault {
+            gauge.note_cache_problem(wall(), &why);
+            self.tell(Reason::FeedCacheFailed, &why);
         }
+        self.gauges.show_feed(Some(gauge));
     }
 
     /// Takes news of the feed of this number. True where `config` has other hosts now.
@@ -112,12 +135,16 @@ impl Feeding {
             News::Same => self.take_same(&url, config.feed_hosts.len()),
             News::Failed(why) => {
                 self.is_failing = true;
-                self.gauges.note_feed_problem(wall(), &why);
-                let kept = counted(config.feed_hosts.len());
-                self.tell(Reason::FeedFailed, &format!("{url}: {why}; what it had stays ({kept})"));
+                self.gauges.note_feed(|feed| feed.note_problem(wall(), &why));
+                let kept = match config.feed_hosts.len() {
+                    0 => "there is no list yet".to_owned(),
+                    hosts => format!("what it had stays ({})", counted(hosts)),
+                };
+                self.tell(Reason::FeedFailed, &format!("{url}: {why}; {kept}"));
             }
+            News::Kept => self.gauges.note_feed(|feed| feed.cache_problem = None),
             News::NotKept(why) => {
-                self.gauges.note_feed_problem(wall(), &why);
+                self.gauges.note_feed(|feed| feed.note_cache_problem(wall(), &why));
                 self.tell(Reason::FeedCacheFailed, &why);
             }
         }
@@ -130,7 +157,7 @@ impl Feeding {
             self.take_same(url, hosts.len());
             return false;
         };
-        self.show_good(url, hosts.len());
+        self.show_good(hosts.len());
         self.tell(Reason::FeedUpdated, &format!("{url}: {} ({differs})", counted(hosts.len())));
         config.take_feed(hosts);
         true
@@ -139,17 +166,16 @@ impl Feeding {
     /// After a failure it is worth a line that all is well again.
     fn take_same(&mut self, url: &str, hosts: usize) {
         let has_failed = self.is_failing;
-        self.show_good(url, hosts);
+        self.show_good(hosts);
         if has_failed {
             let hosts = counted(hosts);
             self.tell(Reason::FeedUpdated, &format!("{url} can be had again: {hosts}, the same"));
         }
     }
 
-    fn show_good(&mut self, url: &str, hosts: usize) {
+    fn show_good(&mut self, hosts: usize) {
         self.is_failing = false;
-        let gauge = FeedGauge::new(url.to_owned(), hosts, Some(Duration::ZERO), clock());
-        self.gauges.show_feed(Some(gauge));
+        self.gauges.note_feed(|feed| feed.note_good(hosts, clock()));
     }
 
     fn start(&mut self, settings: FeedSettings, relay: RelayProxySettings) -> Option<Followed> {
@@ -157,7 +183,7 @@ impl Feeding {
         let (number, requests) = (self.number, self.requests.clone());
         let tell = move |news| requests.send(Request::Feed(number, news)).is_ok();
         match follow(settings.clone(), relay.clone(), tell) {
-            Ok(follower) => Some(Followed { settings, relay, _follower: follower }),
+            Ok(follower) => Some(Followed { settings, relay, follower }),
             Err(error) => {
                 self.tell(Reason::FeedFailed, &format!("there is no thread to be had: {error}"));
                 None

@@ -200,7 +200,9 @@ impl Gateway {
                 let changes = changes::between(&self.config, &config);
                 if changes.is_empty() {
                     self.show_generation();
-                    return Ok(format!("generation {}: nothing has changed", self.generation));
+                    let (number, asked) =
+                        (self.generation, self.feeding.take_up(&self.config, None));
+                    return Ok(format!("generation {number}: nothing has changed{asked}"));
                 }
                 if self.config.events != config.events
                     && let Err(error) = self.events.redirect(&config.events)
@@ -213,12 +215,12 @@ impl Gateway {
                 tell_skipped(&prepared, &self.events);
                 let changed = self.listeners.commit(prepared);
                 self.renew_rules(changed);
-                self.feeding.take_up(&self.config, recalled);
+                let asked = self.feeding.take_up(&self.config, recalled);
                 if let Some(changed) = admin {
                     self.move_admin(changed);
                 }
-                let told =
-                    format!("generation {}, by {by}: {}", self.generation, changes.join(", "));
+                let (number, differing) = (self.generation, changes.join(", "));
+                let told = format!("generation {number}, by {by}: {differing}{asked}");
                 self.changes = changes;
                 self.show_generation();
                 self.tell(Reason::Reloaded, &told);

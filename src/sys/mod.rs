@@ -15,6 +15,7 @@
 //! - [`set_reset_on_close`]: a close that the peer sees as a reset;
 //! - [`is_readable_by_others`], [`TELLS_READERS`]: whether others than its owner and its group can
 //!   read a file;
+//! - [`is_writable_by_others`], [`may_write_in`]: whether they can write it; whether we can, in a folder;
 //! - [`Signals`]: what an operator sends to the process;
 //! - [`tell_manager`], [`manager_patience`], [`inherited_listeners`]: what a service manager such as
 //!   systemd is told, asks for and hands over;

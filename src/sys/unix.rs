@@ -67,6 +67,17 @@ pub fn is_readable_by_others(metadata: &std::fs::Metadata) -> bool {
     std::os::unix::fs::MetadataExt::mode(metadata) & 0o006 != 0
 }
 
+/// Whether others than its owner and its group can write a file.
+pub fn is_writable_by_others(metadata: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::mode(metadata) & 0o002 != 0
+}
+
+/// Whether files can be made in a folder by who runs this.
+pub fn may_write_in(folder: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
 /// Whether no descriptor, no memory for one, or no place in a poll for it was to be had.
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     // epoll_ctl(2) says ENOSPC at fs.epoll.max_user_watches.

@@ -55,6 +55,16 @@ pub fn is_readable_by_others(_metadata: &std::fs::Metadata) -> bool {
     false
 }
 
+/// Not told here.
+pub fn is_writable_by_others(_metadata: &std::fs::Metadata) -> bool {
+    false
+}
+
+/// Not told here: who may write is not in the attributes of a folder.
+pub fn may_write_in(_folder: &Path) -> bool {
+    true
+}
+
 /// Whether no socket, or no memory for one, was to be had.
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAEMFILE | WSAENOBUFS))

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use server::{FeedServer, Gives, RelayProxy, of_length, status};
 use support::admin::Admin;
-use support::deadline::{PATIENCE, until};
+use support::deadline::{PATIENCE, Stopwatch, until};
 use support::events::Event;
 use support::folder::Folder;
 use support::gateway::{Gateway, PROGRAM, SPLICE, Setup, command};
@@ -41,9 +41,13 @@ impl Place {
     }
 
     fn setup(&self, url: &str) -> Setup {
+        self.setup_every(1, url)
+    }
+
+    fn setup_every(&self, refresh_s: u64, url: &str) -> Setup {
         Setup::new(SPLICE)
             .set("allow.feed.url", format!("{url:?}"))
-            .set("allow.feed.refresh_s", 1)
+            .set("allow.feed.refresh_s", refresh_s)
             .set("allow.feed.ca_file", format!("{:?}", self.0.path().join("ca.pem")))
             .set("allow.feed.cache_file", format!("{:?}", self.kept()))
     }
@@ -167,7 +171,7 @@ fn a_start_without_the_server_has_the_last_good_list() {
     drop(server);
     let gateway = place.setup(&url).start();
     assert!(admits(&gateway, ONE), "before anybody has been asked");
-    told(&gateway, "feed_failed", "what it had stays (1 host)");
+    told(&gateway, "feed_failed", "nobody listens there (connection refused); what it had stays");
     assert!(admits(&gateway, ONE));
     gateway.stop();
     // The list of another feed is nobody's.
@@ -176,10 +180,13 @@ fn a_start_without_the_server_has_the_last_good_list() {
     gateway.stop();
     let whole = std::fs::read(place.kept()).unwrap();
     std::fs::write(place.kept(), &whole[..whole.len() - 3]).unwrap();
-    let gateway = place.setup(&url).start();
+    let gateway = place.setup(&url).admin().start();
     let event = told(&gateway, "feed_cache_failed", "is damaged: it is not as long as it says");
     assert_eq!((event.id(), event.text("level")), (400, "error"));
     assert!(!admits(&gateway, ONE));
+    told(&gateway, "feed_failed", "there is no list yet");
+    let feed = &Admin::of(&gateway).status()["feed"];
+    assert!(feed["cache_problem_why"].as_str().unwrap().contains("is damaged"), "{feed}");
     gateway.stop();
 }
 
@@ -188,8 +195,12 @@ fn only_a_server_that_is_trusted_is_believed_and_the_environment_leads_nowhere()
     let (server, other) = (FeedServer::start(list(&[ONE])), FeedServer::start(list(&[TWO])));
     let place = Place::of(&other);
     let gateway = place.setup(&server.url()).start();
-    told(&gateway, "feed_failed", "certificate");
+    told(&gateway, "feed_failed", "name its authority's certificate in allow.feed.ca_file");
     assert!(!admits(&gateway, ONE));
+    gateway.stop();
+    let misnamed = other.url().replace("localhost", "127.0.0.1");
+    let gateway = place.setup(&misnamed).start();
+    told(&gateway, "feed_failed", "its certificate is for localhost, not for 127.0.0.1; check");
     gateway.stop();
     let folder = Folder::new();
     let file = folder.write("sluice.toml", &place.setup(&other.url()).text());
@@ -236,14 +247,127 @@ fn through_the_relay_proxy_with_its_credentials_and_open_tunnels_are_cut() {
     place.0.write("ca.pem", &other.authority);
     gateway.rewrite(&setup(&other.url()).text());
     gateway.signal(rustix::process::Signal::HUP);
-    told(&gateway, "reloaded", "allow.feed, allow.hosts (-b.test)");
-    told(&gateway, "feed_updated", "1 host (+c.test)");
+    told(&gateway, "reloaded", "allow.feed; allow.feed is asked for at once");
+    told(&gateway, "feed_updated", "1 host (+c.test -b.test)");
     let none = Setup::new(SPLICE).set("limits.idle_ms", 1_000_000).text();
     gateway.rewrite(&none);
     gateway.signal(rustix::process::Signal::HUP);
     told(&gateway, "reloaded", "-c.test");
     assert!(!admits(&gateway, "c.test"));
     gateway.stop();
+}
+
+#[test]
+fn another_address_keeps_the_hosts_until_it_has_given_a_good_list() {
+    let server = FeedServer::start(list(&[ONE]));
+    let place = Place::of(&server);
+    let url = server.url();
+    let gateway = place.setup(&format!("{url}?token=one")).admin().start();
+    let admin = Admin::of(&gateway);
+    told(&gateway, "feed_updated", "1 host");
+    server.give(status("403 Forbidden"));
+    let reload = |url: &str, generation: u64| {
+        gateway.rewrite(&place.setup(url).admin().text());
+        gateway.signal(rustix::process::Signal::HUP);
+        told(&gateway, "reloaded", &format!("generation {generation}, by SIGHUP: allow.feed; "));
+    };
+    reload(&format!("{url}?token=hunter2"), 2);
+    told(
+        &gateway,
+        "feed_failed",
+        "the token in allow.feed.url may not be valid any more; what it had",
+    );
+    assert!(admits(&gateway, ONE), "a token that is refused takes nothing away");
+    reload("https://localhost:1/gone", 3);
+    told(&gateway, "feed_failed", "https://localhost:1/gone: direct: nobody listens there");
+    assert!(admits(&gateway, ONE), "nor does an address that is wrong");
+    let feed = &admin.status()["feed"];
+    assert_eq!((&feed["url"], &feed["hosts"]), (&"https://localhost:1/gone".into(), &1.into()));
+    assert!(feed["age_s"].is_number(), "{feed}");
+    server.give(list(&[TWO]));
+    reload(&format!("{url}?token=three"), 4);
+    told(&gateway, "feed_updated", "1 host (+127.0.0.78 -127.0.0.77)");
+    until("the new list", PATIENCE, || (!admits(&gateway, ONE)).then_some(()));
+    let kept = until("it is kept", PATIENCE, || {
+        std::fs::read_to_string(place.kept()).ok().filter(|text| text.contains(TWO))
+    });
+    assert!(!kept.contains("token"), "{kept}");
+    gateway.stop();
+    drop(server);
+    // What was kept under one token counts under another.
+    let gateway = place.setup(&format!("{url}?token=four")).start();
+    assert!(admits(&gateway, TWO));
+    gateway.stop();
+}
+
+#[test]
+fn a_reload_asks_at_once_and_what_is_wrong_is_told_since_when() {
+    let server = FeedServer::start(status("500 Oh"));
+    let place = Place::of(&server);
+    let setup = place.setup_every(3600, &server.url()).admin();
+    let gateway = setup.start();
+    let admin = Admin::of(&gateway);
+    told(&gateway, "feed_failed", "direct: answers 500; there is no list yet");
+    let metrics = admin.metrics();
+    assert_eq!(metrics["sluice_feed_age_seconds"], f64::INFINITY);
+    assert_eq!(metrics["sluice_feed_last_refresh_successful"], 0.0);
+    let watch = Stopwatch::start();
+    let since = admin.status()["feed"]["problem_since"].as_str().unwrap().to_owned();
+    let failures = |count| gateway.events().count(|event| event.reason() == "feed_failed") >= count;
+    for count in [2, 3] {
+        gateway.signal(rustix::process::Signal::HUP);
+        until("a look", PATIENCE, || failures(count).then_some(()));
+    }
+    let feed = &admin.status()["feed"];
+    assert_eq!(feed["problem_since"], since.as_str());
+    assert!(feed["problem"].as_str().unwrap() > since.as_str(), "{feed}");
+    server.give(list(&[ONE]));
+    let asked = admin.ask("POST /reload");
+    assert!(
+        asked.body.contains("nothing has changed; allow.feed is asked for at once"),
+        "{asked:?}"
+    );
+    told(&gateway, "feed_updated", "1 host (+127.0.0.77)");
+    assert!(watch.elapsed() < Duration::from_secs(8), "before its own next trial");
+    let feed = &admin.status()["feed"];
+    assert!(feed["problem"].is_null() && feed["problem_since"].is_null(), "{feed}");
+    let metrics = admin.metrics();
+    assert_eq!(metrics["sluice_feed_last_refresh_successful"], 1.0);
+    assert!(metrics["sluice_feed_age_seconds"] < 60.0);
+    gateway.stop();
+}
+
+#[test]
+fn commands_tell_of_a_feed_without_a_list_or_a_place_for_it_and_show_no_token() {
+    let folder = Folder::new();
+    let file = folder.write(
+        "sluice.toml",
+        "[allow.feed]\nurl = \"https://a.test/list?token=hunter2\"\ncache_file = \"feed\"\n",
+    );
+    let run = |words: &[&str]| {
+        let ran = Command::new(PROGRAM).args(words).arg("--config").arg(&file).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (out, err) = (text(ran.stdout), text(ran.stderr));
+        assert!(!out.contains("hunter2") && !err.contains("hunter2"), "{words:?}: {out}{err}");
+        (out, err)
+    };
+    let unknown = "feed holds no list of https://a.test/list?... (allow.feed.cache_file): a running \
+                   gateway may know more hosts, see `sluice status`";
+    assert!(run(&["explain", "b.test"]).0.contains(unknown));
+    assert!(run(&["allowed-host", "list", "--effective"]).1.contains(unknown));
+    let (shown, note) = run(&["config", "get", "allow.feed.url"]);
+    assert_eq!(shown, "https://a.test/list?...\n");
+    assert!(note.contains("is not shown"), "{note}");
+    let line = "allow.feed.url = \"https://a.test/list?...\"  # its query is not shown";
+    assert!(run(&["config", "get"]).0.contains(line));
+    let (_, refused) = run(&["config", "set", "allow.feed.url", "https://a.test/?sig=hunter2"]);
+    assert!(refused.contains("with an editor"), "{refused}");
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("sig="));
+    assert!(run(&["check"]).0.contains(": no problems"));
+    std::fs::create_dir(folder.path().join("feed")).unwrap();
+    let checked = run(&["check"]).0;
+    assert!(checked.contains("sluice.toml:3:14: warning: allow.feed.cache_file: "), "{checked}");
+    assert!(checked.contains("is a folder; name a file in it"), "{checked}");
 }
 
 #[test]
@@ -263,7 +387,8 @@ fn a_kill_leaves_the_old_list_or_the_new_one() {
         drop(gateway);
         let Ok(text) = std::fs::read_to_string(place.kept()) else { continue };
         let (_, rest) = text.split_once("# bytes: ").unwrap();
-        let (bytes, list) = rest.split_once('\n').unwrap();
+        let (head, list) = rest.split_once('\n').unwrap();
+        let bytes = head.split(',').next().unwrap();
         assert_eq!(bytes.parse(), Ok(list.len()));
         assert_eq!(list.lines().count(), 15_000);
     }

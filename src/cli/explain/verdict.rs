@@ -97,9 +97,12 @@ pub(super) fn judge_host(
                      allow.feed"
                 }
             };
+            let unknown = config.feed.as_ref().filter(|_| config.feed_hosts.is_empty());
+            let unknown = unknown.map(|feed| format!("; {}", kept_feed::without_list(feed)));
+            let (near, unknown) = (near.unwrap_or_default(), unknown.unwrap_or_default());
             Err(Refused {
                 reason: Reason::HostNotAllowed,
-                detail: format!("no pattern in {lists} admits it{}", near.unwrap_or_default()),
+                detail: format!("no pattern in {lists} admits it{near}{unknown}"),
                 hint: Some(format!("to allow it: sluice allowed-host add {}", pattern_of(target))),
             })
         }

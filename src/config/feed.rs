@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::networks::shown;
+use super::place;
 use super::problem::Problems;
 use super::section::{Found, Section};
 use crate::proto::target::{Target, split_port};
@@ -107,7 +108,7 @@ impl fmt::Debug for FeedUrl {
 }
 
 /// Reads the section; `None` where it names no feed. The configuration is `file`, and the files of the
-/// section are beside it unless absolute.
+/// section are [`place::beside`] it.
 pub(super) fn read(
     section: &mut Section<'_>,
     file: &Path,
@@ -119,20 +120,19 @@ pub(super) fn read(
     let refresh_s = section.number("refresh_s", 1..=REFRESH_S_MAX, problems);
     let ca_file = section.string("ca_file", problems).filter(named);
     let cache_file = section.string("cache_file", problems).filter(named);
-    let folder = file.parent().unwrap_or(Path::new(""));
     for (other, what) in [
         (Some(file.to_owned()), "the configuration"),
-        (ca_file.as_ref().map(|found| folder.join(found.value)), "allow.feed.ca_file"),
+        (ca_file.as_ref().map(|found| place::beside(file, found.value)), "allow.feed.ca_file"),
     ] {
         if let (Some(found), Some(other)) = (&cache_file, other)
-            && is_same(&folder.join(found.value), &other)
+            && is_same(&place::beside(file, found.value), &other)
         {
             let why = format!("{}: it is {what}, which a list must not replace", found.path);
             problems.add(found.span.clone(), why);
         }
     }
     let authorities = ca_file.map(|found| {
-        read_authorities(&folder.join(found.value)).unwrap_or_else(|why| {
+        read_authorities(&place::beside(file, found.value)).unwrap_or_else(|why| {
             problems.add(found.span, format!("{}: {why}", found.path));
             Vec::new()
         })
@@ -157,7 +157,7 @@ pub(super) fn read(
         url: parsed.ok()?,
         refresh_s: refresh_s.map_or(REFRESH_S, |found| found.value),
         authorities: authorities.unwrap_or_default(),
-        cache_file: folder.join(cache_file?.value),
+        cache_file: place::beside(file, cache_file?.value),
     })
 }
 

@@ -9,6 +9,8 @@ use super::problem::{Problem, position};
 
 /// Bytes of a configuration. 1 MiB: a list of 20,000 hosts takes half of it.
 pub(super) const FILE_BYTES_MAX: usize = 1 << 20;
+/// Symbolic links that are followed; the limit of Linux.
+const LINKS_MAX: usize = 40;
 
 /// Where the configuration is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,22 @@ impl Place {
             }
         }
     }
+}
+
+/// The file that a configuration names: beside the configuration unless absolute. Where that is a symbolic
+/// link, beside what it leads to, so that every name of a configuration means the same files.
+pub fn beside(configuration: &Path, named: impl AsRef<Path>) -> PathBuf {
+    followed(configuration).parent().unwrap_or(Path::new("")).join(named)
+}
+
+/// The file at the end of symbolic links, whether it is there or not.
+pub(super) fn followed(file: &Path) -> PathBuf {
+    let mut file = file.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(next) = std::fs::read_link(&file) else { break };
+        file = file.parent().unwrap_or(Path::new("")).join(next);
+    }
+    file
 }
 
 /// Opens a file for reading, at the end of all links. A named pipe would hold the program up until

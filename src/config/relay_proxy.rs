@@ -12,6 +12,7 @@ use crate::proto::target::{Target, split_port};
 use crate::sys;
 
 use super::networks::shown;
+use super::place;
 use super::problem::Problems;
 use super::section::{Found, Section};
 
@@ -50,7 +51,7 @@ impl RelayProxySettings {
 
 /// Where secrets may be.
 pub(super) struct Home<'a> {
-    /// The configuration; the file of a password is beside it.
+    /// The configuration; the file of a password is [`place::beside`] it.
     pub(super) file: &'a Path,
     /// Where systemd puts credentials.
     pub(super) credentials: Option<PathBuf>,
@@ -132,8 +133,7 @@ fn find_password(
             (outcome.map(|()| Secret::new(password.value.to_owned())), password.span, password.path)
         }
         (None, Some(file)) => {
-            let folder = home.file.parent().unwrap_or(Path::new(""));
-            let outcome = read_password(&folder.join(file.value));
+            let outcome = read_password(&place::beside(home.file, file.value));
             (outcome, file.span, file.path)
         }
         (None, None) => {

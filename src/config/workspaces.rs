@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::edit::text::Text;
 use super::networks::shown;
-use super::place::open_plain;
+use super::place::{beside, open_plain};
 use super::problem::Problems;
 use super::schema::Config;
 use super::section::{Entry, Section};
@@ -92,8 +92,7 @@ fn open_catalog(named: &str, file: &Path) -> Result<Cow<'static, Catalog>, Strin
     if named.is_empty() {
         return Ok(Cow::Borrowed(Catalog::built_in()));
     }
-    // Beside the configuration unless absolute.
-    let path = file.parent().unwrap_or(Path::new("")).join(named);
+    let path = beside(file, named);
     let mut text = String::new();
     let read = open_plain(&path)
         .and_then(|file| file.take(ENDPOINTS_BYTES_MAX + 1).read_to_string(&mut text));

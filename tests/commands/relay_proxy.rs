@@ -52,28 +52,31 @@ fn credentials_are_dropped_with_a_word_where_the_relay_proxy_is_set_anew() {
 fn a_password_goes_into_a_file_of_its_own_and_nowhere_else() {
     let site = Site::new(FILE);
     let words = ["http://p.example:1", "--username", "user1", "--password-stdin"];
-    set(&site, &words, &format!("{SECRET}\n"), 0, &["user1", "relay-password"]);
+    set(&site, &words, &format!("{SECRET}\n"), 0, &["user1", "in /sluice.toml.relay-password-1"]);
     let told = format!(
         "{FILE}\n[relay_proxy]\naddresses = [\"http://p.example:1\"]\nusername = \"user1\"\n\
-         password_file = \"relay-password\"\n"
+         password_file = \"sluice.toml.relay-password-1\"\n"
     );
     assert_eq!(site.text(), told);
-    let file = site.folder.path().join("relay-password");
+    let file = site.folder.path().join("sluice.toml.relay-password-1");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), SECRET);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
-    let got =
-        site.expect("relay-proxy get", 0, &["username: user1", "password: in /relay-password"]);
+    let got = site.expect(
+        "relay-proxy get",
+        0,
+        &["username: user1", "password: in /sluice.toml.relay-password-1"],
+    );
     assert!(!got.out.contains("hunter2"));
     // Another password gets another name, so that the text tells of it, and the old file goes.
-    set(&site, &words, "hunter22\r\n", 0, &[]);
-    assert_eq!(site.text(), told.replace("relay-password", "relay-password-2"));
-    assert_eq!(site.names(), ["relay-password-2", "sluice.toml", "sluice.toml.lock"]);
+    set(&site, &words, "hunter22\r\n", 0, &["relay-password-1 is removed"]);
+    assert_eq!(site.text(), told.replace("relay-password-1", "relay-password-2"));
+    assert_eq!(site.names(), ["sluice.toml", "sluice.toml.lock", "sluice.toml.relay-password-2"]);
     assert_eq!(
-        std::fs::read_to_string(site.folder.path().join("relay-password-2")).unwrap(),
+        std::fs::read_to_string(site.folder.path().join("sluice.toml.relay-password-2")).unwrap(),
         "hunter22"
     );
     for key in ["relay_proxy.password", "relay_proxy", ""] {
@@ -81,7 +84,7 @@ fn a_password_goes_into_a_file_of_its_own_and_nowhere_else() {
         assert!(!format!("{ran:?}").contains("hunter2"), "{ran:?}");
     }
     // No credentials any more: the file goes too.
-    set(&site, &["http://p.example:1"], "", 0, &[]);
+    set(&site, &["http://p.example:1"], "", 0, &["relay-password-2 is removed"]);
     assert_eq!(
         site.text(),
         format!("{FILE}\n[relay_proxy]\naddresses = [\"http://p.example:1\"]\n")
@@ -89,19 +92,64 @@ fn a_password_goes_into_a_file_of_its_own_and_nowhere_else() {
     assert_eq!(site.names(), ["sluice.toml", "sluice.toml.lock"]);
 }
 
-#[test]
-fn a_file_that_is_not_ours_stays() {
-    let text = "[relay_proxy]\naddresses = [\"http://p:1\"]\nusername = \"u\" # who\npassword_file = \"mine\"\n";
-    let site = Site::new(text);
-    let file = site.folder.write("mine", "hunter2");
+/// A file that only its owner reads.
+fn write_private(site: &Site, name: &str, text: &str) -> std::path::PathBuf {
+    let file = site.folder.write(name, text);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
-    site.expect("relay-proxy clear", 0, &["reached directly"]);
-    assert_eq!(site.text(), "[relay_proxy]\naddresses = []\n");
-    assert!(file.exists());
+    file
+}
+
+#[test]
+fn a_file_that_is_not_ours_stays_and_that_is_said() {
+    for name in
+        ["mine", "relay-password", "other.toml.relay-password-1", "sluice.toml.relay-password"]
+    {
+        let text = format!(
+            "[relay_proxy]\naddresses = [\"http://p:1\"]\nusername = \"u\" # who\n\
+             password_file = \"{name}\"\n"
+        );
+        let site = Site::new(&text);
+        let file = write_private(&site, name, "hunter2");
+        let told = format!("/{name} stays: this command did not make it");
+        site.expect("relay-proxy clear", 0, &["reached directly", &told]);
+        assert_eq!(site.text(), "[relay_proxy]\naddresses = []\n");
+        assert!(file.exists(), "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_a_copy_of_the_configuration_names_stays() {
+    let site = Site::new(FILE);
+    let words = ["http://p.example:1", "--username", "user1", "--password-stdin"];
+    set(&site, &words, SECRET, 0, &[]);
+    let copy = site.folder.path().join("copy.toml");
+    std::fs::copy(&site.file, &copy).unwrap();
+    site.expect("relay-proxy clear", 0, &["relay-password-1 stays: /copy.toml names it"]);
+    assert!(site.folder.path().join("sluice.toml.relay-password-1").exists());
+    std::fs::remove_file(&copy).unwrap();
+    let told = ["reached directly", "relay-password-1 is removed"];
+    site.expect("relay-proxy clear", 0, &told);
+    assert_eq!(site.names(), ["sluice.toml", "sluice.toml.lock"]);
+}
+
+#[test]
+fn what_a_killed_command_left_of_a_password_goes_with_the_next() {
+    for words in [&["relay-proxy", "clear"][..], &["relay-proxy", "set", "http://p.example:1"]] {
+        let site = Site::new(FILE);
+        for left in ["relay-password-1", "relay-password-2.new", "relay-password-77"] {
+            write_private(&site, &format!("sluice.toml.{left}"), "hunter2");
+        }
+        let theirs = ["sluice.toml.relay-password-x", "sluice.toml.relay-password-1.old"];
+        theirs.map(|name| write_private(&site, name, "hunter2"));
+        site.words(words, "").expect("next", 0, &["77 is removed"], site.folder.path());
+        let names = site.names();
+        let left: Vec<&String> = names.iter().filter(|name| name.contains("password")).collect();
+        assert_eq!(left, [theirs[1], theirs[0]], "{words:?}");
+    }
 }
 
 #[test]
@@ -125,7 +173,7 @@ fn what_is_wrong_is_told_without_the_secret_and_changes_nothing() {
     ] {
         set(&site, &words, input, 2, told);
         assert_eq!(site.text(), FILE, "{words:?}");
-        assert!(site.names().iter().all(|name| !name.starts_with("relay")), "{words:?}");
+        assert!(site.names().iter().all(|name| !name.contains("relay")), "{words:?}");
     }
     let long = "h".repeat(2000);
     set(&site, &with("http://p.example:1"), &long, 2, &["longer than 1024 bytes"]);

@@ -57,7 +57,7 @@ fn a_password_is_for_those_whom_the_configuration_is_for() {
         }
         let owner = fs::metadata(&site.file).unwrap();
         site.words(&words, "secret").expect("set", 0, &[], site.folder.path());
-        let secret = fs::metadata(site.folder.path().join("relay-password")).unwrap();
+        let secret = fs::metadata(site.folder.path().join("sluice.toml.relay-password-1")).unwrap();
         assert_eq!((secret.uid(), secret.gid()), (owner.uid(), owner.gid()));
         assert_eq!(secret.mode() & 0o777, expected, "{mode:o}");
     }
@@ -83,6 +83,33 @@ fn a_link_stays_and_its_file_changes() {
         );
         fs::write(&real, FILE).unwrap();
     }
+}
+
+#[test]
+fn files_are_named_from_what_a_link_leads_to() {
+    let site = Site::empty();
+    let store = site.folder.path().join("store");
+    fs::create_dir(&store).unwrap();
+    let real = store.join("real.toml");
+    fs::write(&real, "").unwrap();
+    symlink("store/real.toml", &site.file).unwrap();
+    let words = ["relay-proxy", "set", "http://p.example:1", "--username", "u", "--password-stdin"];
+    for (number, file) in [(1, &site.file), (2, &real), (1, &site.file)] {
+        let ran = run(command(file).args(words), "secret");
+        let told = format!("/store/real.toml.relay-password-{number}.");
+        ran.expect("set", 0, &[&told], site.folder.path());
+        for file in [&site.file, &real] {
+            run(command(file).arg("check"), "").expect("check", 0, &[], site.folder.path());
+            let got = run(command(file).args(["relay-proxy", "get"]), "");
+            let told = format!("in /store/real.toml.relay-password-{number}\n");
+            got.expect("get", 0, &[&told], site.folder.path());
+        }
+        let left = fs::read_dir(&store).unwrap().flatten();
+        assert_eq!(left.filter(|one| one.path().to_string_lossy().contains("password")).count(), 1);
+    }
+    fs::write(&real, "azure.endpoints_file = \"names.toml\"\n").unwrap();
+    site.expect("check", 2, &["/store/names.toml\": "]);
+    run(command(&site.file).args(["relay-proxy", "clear"]), "");
 }
 
 #[test]

@@ -9,8 +9,10 @@ use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use crate::config::edit::change::Change;
+use crate::config::edit::secret::Fate;
 use crate::config::edit::text::{Text, quoted};
 use crate::config::load;
+use crate::config::place::beside;
 use crate::logic::secret::Secret;
 
 use super::outcome::{self, Failure, OrWrong, effect, place};
@@ -29,10 +31,10 @@ Examples:
 --password-stdin
   sluice relay-proxy set \"\"          the same as clear
 
-The password goes into a file beside the configuration, which relay_proxy.password_file names. It is for
-the owner of the configuration, and for its group where others cannot read the configuration. Without
---username the relay proxies get no credentials, and those that were set before go, with their file if
-this command made it.";
+The password goes into a file beside the configuration, which relay_proxy.password_file names, as in
+sluice.toml.relay-password-1. It is for the owner of the configuration, and for its group where others cannot
+read the configuration. Without --username the relay proxies get no credentials, and those that were set
+before go. Files of that name go when the configuration names them no more; any other file stays.";
 const GET_EXAMPLE: &str = "\
 Example:
   sluice relay-proxy get";
@@ -97,7 +99,7 @@ fn get(file: Option<&Path>) -> Result<Vec<String>, Failure> {
     if let Some(username) = text.string(USERNAME).filter(|username| !username.is_empty()) {
         told.push(format!("username: {username}"));
         told.push(match text.string(PASSWORD_FILE).filter(|name| !name.is_empty()) {
-            Some(name) => format!("password: in {}", place.file.with_file_name(name).display()),
+            Some(name) => format!("password: in {}", beside(&place.file, name).display()),
             None if text.has(PASSWORD) => format!("password: in {}", place.file.display()),
             None => {
                 "password: from the service manager, as the credential relay-password".to_owned()
@@ -142,18 +144,18 @@ fn set(file: Option<&Path>, flags: &SetFlags) -> Result<Vec<String>, Failure> {
         None => None,
     };
     let done = rewrite(&mut change, &urls, credentials.as_ref().map(|(name, _)| *name), &secret)
-        .and_then(|()| Ok(change.finish_with_secret(&KEYS, secret.as_deref())?));
-    let outcome = done?;
+        .and_then(|()| Ok(change.finish_with_secret(&KEYS)?));
+    let (outcome, fates) = done?;
     let mut told = vec![format!("Targets are reached through {}.", urls.join(", else "))];
     if let (Some((username, _)), Some(secret)) = (&credentials, &secret) {
-        // Beside the name of the configuration, not beside what a link leads to.
-        let file = place.file.with_file_name(secret);
+        let file = beside(&place.file, secret);
         told.push(format!(
             "It is told that this is {username}; the password is in {}.",
             file.display()
         ));
     }
     told.extend(dropped);
+    told.extend(fates.iter().map(fate));
     told.extend(effect(&outcome, &place, &KEYS));
     Ok(told)
 }
@@ -194,13 +196,33 @@ fn clear(file: Option<&Path>) -> Result<Vec<String>, Failure> {
     let place = place(file);
     let mut change = Change::begin(&place)?;
     if KEYS.iter().all(|key| !change.text.has(key)) {
-        return Ok(vec!["No relay proxy is set; nothing was changed.".to_owned()]);
+        let mut told = vec!["No relay proxy is set; nothing was changed.".to_owned()];
+        told.extend(change.sweep(None).iter().map(fate));
+        return Ok(told);
     }
     rewrite(&mut change, &[], None, &None)?;
-    let outcome = change.finish_with_secret(&KEYS, None)?;
+    let (outcome, fates) = change.finish_with_secret(&KEYS)?;
     let mut told = vec!["Targets are reached directly.".to_owned()];
+    told.extend(fates.iter().map(fate));
     told.extend(effect(&outcome, &place, &KEYS));
     Ok(told)
+}
+
+fn fate(fate: &Fate) -> String {
+    match fate {
+        Fate::Removed(file) => format!("The old password file {} is removed.", file.display()),
+        Fate::NotOurs(file) => format!(
+            "{} stays: this command did not make it. Remove it yourself if nobody needs it.",
+            file.display()
+        ),
+        Fate::Shared(file, other) => {
+            format!("The password file {} stays: {} names it.", file.display(), other.display())
+        }
+        Fate::Stuck(file, error) => format!(
+            "The old password file {} cannot be removed ({error}); remove it yourself.",
+            file.display()
+        ),
+    }
 }
 
 fn addresses(text: &Text) -> Vec<String> {

@@ -8,14 +8,12 @@ use std::time::Duration;
 
 use crate::sys;
 
-use super::super::place::FILE_BYTES_MAX;
+use super::super::place::{self, FILE_BYTES_MAX};
 
 /// How often a lock that another command holds is tried for, and the pause between. 10 s together:
 /// commands hold it for milliseconds, so a longer wait has another cause.
 const TRIES: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(50);
-/// Symbolic links followed to a file that is not there yet; the kernel's own limit.
-const LINKS_MAX: usize = 40;
 
 /// A file under lock. The lock is the system's (flock(2)) and ends with the process that holds it, in
 /// whatever way that ends; the file `NAME.lock` itself stays, as taking it away would let two in.
@@ -42,7 +40,7 @@ impl Held {
     /// # Errors
     /// It cannot be read and written, nor its folder; or another command does not let go of it.
     pub(crate) fn take(file: &Path) -> Result<Held, HoldError> {
-        let file = followed(file);
+        let file = fs::canonicalize(file).unwrap_or_else(|_| place::followed(file));
         // Whoever may not write the file may not replace it either, even if the folder would let him.
         match OpenOptions::new().read(true).write(true).open(&file) {
             Ok(found) => require_plain(&found).map_err(told(&file, "cannot be replaced"))?,
@@ -188,19 +186,6 @@ fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The file at the end of symbolic links, whether it is there or not.
-fn followed(file: &Path) -> PathBuf {
-    if let Ok(real) = fs::canonicalize(file) {
-        return real;
-    }
-    let mut file = file.to_owned();
-    for _ in 0..LINKS_MAX {
-        let Ok(next) = fs::read_link(&file) else { break };
-        file = folder_of(&file).join(next);
-    }
-    file
-}
-
 fn make_folder(file: &Path) -> Result<(), HoldError> {
     let folder = folder_of(file);
     fs::create_dir_all(folder).map_err(told(folder, "cannot be made"))
@@ -213,7 +198,7 @@ pub(super) fn remove_if_there(file: &Path) -> io::Result<()> {
     }
 }
 
-fn folder_of(file: &Path) -> &Path {
+pub(super) fn folder_of(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

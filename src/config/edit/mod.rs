@@ -4,6 +4,6 @@
 mod array;
 pub mod change;
 pub(crate) mod held;
-mod secret;
+pub mod secret;
 pub mod text;
 mod way;

@@ -288,6 +288,16 @@ fn read_events(events: &mut Section<'_>, config: &mut Config, problems: &mut Pro
     if let Some(format) = events.choice("format", &formats, problems) {
         config.events.format = format;
     }
+    if let Some(language) = events.string("language", problems)
+        && !LANGUAGES.contains(&language.value)
+    {
+        let message = format!(
+            "{}: \"{}\": messages are in English; write \"\" or \"en\"",
+            language.path,
+            networks::shown(language.value)
+        );
+        problems.add(language.span, message);
+    }
     let levels = Level::ALL.map(|level| (level.as_str(), level));
     if let Some(level) = events.choice("level", &levels, problems) {
         config.events.level = level;
@@ -306,6 +316,9 @@ const VERSIONS: [(&str, Version); 4] = [
     ("1.2", Version::TLS12),
     ("1.3", Version::TLS13),
 ];
+
+/// None named is English too.
+const LANGUAGES: [&str; 2] = ["", "en"];
 
 const SERVER_NAMES: [(&str, bool); 2] = [("match", true), ("off", false)];
 
@@ -378,6 +391,17 @@ mod tests {
         [admin]
         listen = "[::1]:9180"
     "#;
+
+    #[test]
+    fn messages_are_in_english_and_in_nothing_else() {
+        for language in LANGUAGES {
+            let text = format!("events.language = \"{language}\"");
+            assert_eq!(problems(text.as_bytes()), [""; 0]);
+        }
+        let told =
+            "f.toml:1:19: events.language: \"de\": messages are in English; write \"\" or \"en\"";
+        assert_eq!(problems(b"events.language = \"de\""), [told]);
+    }
 
     fn problems(text: &[u8]) -> Vec<String> {
         match parse(text, Path::new("f.toml")) {

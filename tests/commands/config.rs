@@ -87,6 +87,8 @@ fn what_is_said_and_what_is_default_is_told() {
     assert!(default.err.contains("This is the default"), "{default:?}");
     assert_eq!(site.run("config get limits.idle_ms").out, "60000\n");
     Site::empty().expect("config get workers", 2, &["cannot be read"]);
+    let missing = Site::empty().expect("config set workers 1", 2, &["there is no such file"]);
+    assert!(!missing.err.contains("problems already"), "{missing:?}");
 }
 
 #[test]

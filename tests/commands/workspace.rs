@@ -32,6 +32,23 @@ fn a_workspace_comes_changes_and_goes_and_the_file_stays_as_it_was() {
 }
 
 #[test]
+fn options_that_are_not_given_stay() {
+    let site = Site::new(&format!(
+        "[azure]\nworkspaces = [{{ id = \"{ID}\", cloud = \"usgov\", regions = [\"usgovtexas\"] }}]\n"
+    ));
+    for (line, told) in [
+        ("--region usgovvirginia", "now: cloud usgov, regions usgovtexas, usgovvirginia"),
+        (
+            "--region usgovtexas",
+            "already (/sluice.toml:2:15): cloud usgov, regions usgovtexas, usg",
+        ),
+        ("--cloud public", "now: cloud public, regions usgovtexas, usgovvirginia"),
+    ] {
+        site.expect(&format!("workspace add {ID} {line}"), 0, &[told]);
+    }
+}
+
+#[test]
 fn what_is_no_workspace_is_told_and_changes_nothing() {
     let text = format!("[azure]\nworkspaces = [\"{ID}\"]\n");
     let site = Site::new(&text);

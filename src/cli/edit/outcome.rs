@@ -33,9 +33,11 @@ impl Failure {
         match self {
             Failure::Usage(_)
             | Failure::Configuration(_)
-            | Failure::Change(ChangeError::AlreadyWrong(_) | ChangeError::WouldBeWrong(..)) => {
-                ExitCode::from(USAGE)
-            }
+            | Failure::Change(
+                ChangeError::Missing(_)
+                | ChangeError::AlreadyWrong(_)
+                | ChangeError::WouldBeWrong(..),
+            ) => ExitCode::from(USAGE),
             Failure::Failed(_) | Failure::Change(_) => ExitCode::FAILURE,
         }
     }

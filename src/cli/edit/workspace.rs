@@ -26,8 +26,8 @@ Examples:
   sluice workspace add 01234567-89ab-cdef-0123-456789abcdef --cloud usgov --region usgovvirginia
 
 Which hosts follow depends on azure.profiles; `sluice allowed-host list --effective` shows them. Regions
-matter to the profiles monitor-agent and arc. A workspace that is on the list gets the options that are
-given here; without any it stays as it is.";
+matter to the profiles monitor-agent and arc. A workspace that is on the list gets the cloud that is given
+here, and the regions beside those it has; what is not given stays.";
 const LIST_EXAMPLE: &str = "\
 Example:
   sluice workspace list";
@@ -108,7 +108,15 @@ fn asked(flags: &AddFlags, config: &Config) -> Result<Vec<Entry>, Failure> {
     let mut asked = Vec::new();
     for text in &flags.ids {
         match WorkspaceId::parse(text) {
-            Ok(id) => asked.push(entry(&Workspace { id, cloud, regions: regions.clone() }, config)),
+            Ok(id) => {
+                let there = config.azure.workspaces.iter().find(|one| one.id == id);
+                let cloud = cloud.or_else(|| there?.cloud);
+                let mut all = there.map(|there| there.regions.clone()).unwrap_or_default();
+                let new = regions.iter().filter(|region| !all.contains(region)).cloned();
+                let new: Vec<Region> = new.collect();
+                all.extend(new);
+                asked.push(entry(&Workspace { id, cloud, regions: all }, config));
+            }
             Err(why) => wrong.push(format!("\"{}\": {why}", shown(text))),
         }
     }

@@ -50,6 +50,8 @@ pub enum Done {
 /// Why a file was not changed.
 #[derive(Debug)]
 pub enum ChangeError {
+    /// Somebody named the file, and it is not there.
+    Missing(PathBuf),
     /// The file is wrong already, in a way that the change does not mend.
     AlreadyWrong(Vec<Problem>),
     /// The file would be wrong.
@@ -70,8 +72,7 @@ impl Change {
         if place.is_named
             && std::fs::metadata(&place.file).is_err_and(|error| error.kind() == NotFound)
         {
-            let why = "there is no such file; create it first, empty, if it is meant to be new";
-            return Err(ChangeError::AlreadyWrong(vec![Problem::of_file(&place.file, why)]));
+            return Err(ChangeError::Missing(place.file.clone()));
         }
         let held = Held::take(&place.file)?;
         let bytes = held.before().unwrap_or_default();
@@ -162,6 +163,12 @@ impl From<HoldError> for ChangeError {
 impl fmt::Display for ChangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            ChangeError::Missing(file) => write!(
+                f,
+                "{}: there is no such file, though --config or $SLUICE_CONFIG names it; create it \
+                 first, empty, if it is meant to be new. Nothing was changed",
+                file.display()
+            ),
             ChangeError::AlreadyWrong(problems) => {
                 for problem in problems {
                     writeln!(f, "{problem}")?;

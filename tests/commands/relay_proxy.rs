@@ -144,7 +144,9 @@ fn what_a_killed_command_left_of_a_password_goes_with_the_next() {
             write_private(&site, &format!("sluice.toml.{left}"), "hunter2");
         }
         let theirs = ["sluice.toml.relay-password-x", "sluice.toml.relay-password-1.old"];
-        theirs.map(|name| write_private(&site, name, "hunter2"));
+        for name in theirs {
+            write_private(&site, name, "hunter2");
+        }
         site.words(words, "").expect("next", 0, &["77 is removed"], site.folder.path());
         let names = site.names();
         let left: Vec<&String> = names.iter().filter(|name| name.contains("password")).collect();

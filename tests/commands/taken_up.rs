@@ -61,7 +61,14 @@ fn a_command_claims_no_effect_that_it_does_not_know_of() {
     let runs_with = format!("runs with {} and takes nothing", gateway.file().display());
     let runs_with = runs_with.replace(&folder.display().to_string(), "");
     tell(&other, &["allowed-host", "add", "a.test.com"], &runs_with);
+    let moved = free_address();
+    let set = ["config", "set", "admin.listen", &moved];
+    let ran = run(command(gateway.file()).args(set), "");
+    ran.expect("admin.listen", 0, &["within 3 s", "on SIGHUP at once"], folder);
+    assert!(!ran.out.contains("sluice reload"), "{ran:?}");
     gateway.stop();
+    let off = Site::new("admin.listen = \"\"\n");
+    off.expect("allowed-host add a.test.com", 0, &["on SIGHUP at once", "admin listener off"]);
     let site = Site::new(&format!("admin.listen = \"{}\"\n", free_address()));
     site.expect(
         "allowed-host add a.test.com",

@@ -10,7 +10,7 @@ use crate::config::place::{self, Place};
 use crate::config::problem::Problem;
 use crate::observe::status::Status;
 
-use super::super::ask::Running;
+use super::super::ask::{AskError, Running};
 use super::super::command::USAGE;
 
 /// Why a command did not do what it was asked for.
@@ -115,6 +115,18 @@ pub(super) fn effect(outcome: &Outcome, place: &Place, keys: &[&str]) -> Option<
         _ if keys.contains(&"workers") => {
             "takes effect when a gateway starts with it: workers need a restart".to_owned()
         }
+        // Whoever asks by this file asks where the gateway does not listen yet, or never will.
+        Known::Off => {
+            "is taken within 3 s by a gateway that runs with it, on SIGHUP at once; with \
+                       the admin listener off `sluice reload` cannot ask it"
+                .to_owned()
+        }
+        _ if keys.contains(&"admin.listen") => {
+            "is taken within 3 s by a gateway that runs with it, on SIGHUP at once".to_owned()
+        }
+        Known::Draining => {
+            "is made, but the gateway that runs with it is stopping and takes no change".to_owned()
+        }
         Known::Same => format!("takes effect within 3 s; {reload} does it at once"),
         Known::Nothing => {
             format!("is taken within 3 s by a gateway that runs with it; {reload} does it at once")
@@ -127,6 +139,10 @@ pub(super) fn effect(outcome: &Outcome, place: &Place, keys: &[&str]) -> Option<
 enum Known {
     /// It runs with this file.
     Same,
+    /// It runs with this file, and is about to stop.
+    Draining,
+    /// The configuration has no admin listener at which it could be asked.
+    Off,
     /// It runs with another one.
     Other(String),
     /// None answers, or it does not say.
@@ -134,12 +150,15 @@ enum Known {
 }
 
 fn gateway_of(file: &Path, place: &Place) -> Known {
-    let status = Running::of(place).and_then(|running| running.get("/status"));
-    let status = status.ok().and_then(|body| serde_json::from_str::<Status>(&body).ok());
-    let Some(runs_with) = status.and_then(|status| status.configuration.file) else {
-        return Known::Nothing;
+    let body = match Running::of(place).and_then(|running| running.get("/status")) {
+        Ok(body) => body,
+        Err(AskError::Off(_)) => return Known::Off,
+        Err(_) => return Known::Nothing,
     };
+    let Ok(status) = serde_json::from_str::<Status>(&body) else { return Known::Nothing };
+    let Some(runs_with) = status.configuration.file else { return Known::Nothing };
     match (std::fs::canonicalize(&runs_with), std::fs::canonicalize(file)) {
+        (Ok(one), Ok(other)) if one == other && status.draining => Known::Draining,
         (Ok(one), Ok(other)) if one == other => Known::Same,
         (Ok(_), Ok(_)) => Known::Other(runs_with),
         // A relative name, or one of another root, as in a container.

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-use super::wanted::{Cloud, Profile, folded};
+use super::wanted::{Cloud, Profile, Region, folded};
 use crate::logic::hosts::HostPattern;
 
 const BUILT_IN: &str = include_str!("endpoints.toml");
@@ -23,6 +23,21 @@ pub struct Catalog {
     /// Regions of Automation accounts.
     #[serde(rename = "location", default)]
     pub locations: Vec<Location>,
+    /// The regions of each cloud.
+    #[serde(default)]
+    pub regions: Regions,
+}
+
+/// The programmatic names of regions, as far as they are known: new ones appear. Empty in a file that
+/// does not tell any.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Regions {
+    public: Vec<String>,
+    usgov: Vec<String>,
+    china: Vec<String>,
+    /// Short names of where this is written.
+    pub sources: Vec<String>,
 }
 
 /// Names for one purpose.
@@ -121,6 +136,9 @@ impl Catalog {
             check_templates(&names, Per::Cloud, &whose)?;
             catalog.check_sources(&location.sources, &whose)?;
         }
+        if Cloud::ALL.into_iter().any(|cloud| !catalog.regions.of(cloud).is_empty()) {
+            catalog.check_sources(&catalog.regions.sources, "[regions]")?;
+        }
         Ok(catalog)
     }
 
@@ -161,6 +179,45 @@ impl Catalog {
         match sources.iter().find(|source| !self.sources.contains_key(*source)) {
             Some(unknown) => Err(format!("{whose}: no source is called \"{unknown}\"")),
             None => Ok(()),
+        }
+    }
+}
+
+impl Regions {
+    /// The cloud of a region; none where it is not known.
+    pub fn cloud_of(&self, region: &Region) -> Option<Cloud> {
+        let is_in = |cloud: &Cloud| self.of(*cloud).iter().any(|name| name == region.as_str());
+        Cloud::ALL.into_iter().find(is_in)
+    }
+
+    /// Why a region is most probably not meant where only these clouds are in use.
+    pub fn doubt(&self, region: &Region, clouds: &[Cloud]) -> Option<String> {
+        let known = || Cloud::ALL.into_iter().flat_map(|cloud| self.of(cloud));
+        known().next()?;
+        if let Some(cloud) = self.cloud_of(region) {
+            let own = cloud.as_str();
+            let is_elsewhere = !clouds.contains(&cloud);
+            return is_elsewhere.then(|| {
+                let used: Vec<&str> = clouds.iter().map(|cloud| cloud.as_str()).collect();
+                let used = used.join(", ");
+                format!("is a region of the cloud {own}, not of {used}: no name follows from it")
+            });
+        }
+        let likeness = |name: &&String| strsim::jaro_winkler(name, region.as_str());
+        let nearest = known()
+            .filter(|name| likeness(name) >= ALIKE)
+            .max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+        Some(match nearest {
+            Some(name) => format!("no region of this name is known; did you mean \"{name}\"?"),
+            None => "no region of this name is known".to_owned(),
+        })
+    }
+
+    fn of(&self, cloud: Cloud) -> &[String] {
+        match cloud {
+            Cloud::Public => &self.public,
+            Cloud::UsGov => &self.usgov,
+            Cloud::China => &self.china,
         }
     }
 }
@@ -221,7 +278,8 @@ mod tests {
         for source in catalog.sources.keys() {
             let of_endpoints = catalog.endpoints.iter().flat_map(|endpoint| &endpoint.sources);
             let of_locations = catalog.locations.iter().flat_map(|location| &location.sources);
-            assert!(of_endpoints.chain(of_locations).any(|used| used == source), "{source}");
+            let all = of_endpoints.chain(of_locations).chain(&catalog.regions.sources);
+            assert!({ all }.any(|used| used == source), "{source}");
         }
     }
 
@@ -286,6 +344,39 @@ mod tests {
         let mistyped = catalog.location("West Erope").unwrap_err();
         assert_eq!(mistyped, "no such location; did you mean \"West Europe\"?");
         assert!(catalog.location("Atlantis").unwrap_err().contains("portal"));
+    }
+
+    #[test]
+    fn regions_are_known_with_their_cloud() {
+        let regions = &Catalog::built_in().regions;
+        for cloud in Cloud::ALL {
+            assert!(!regions.of(cloud).is_empty());
+            for name in regions.of(cloud) {
+                let region = Region::parse(name).unwrap();
+                assert_eq!((region.as_str(), regions.cloud_of(&region)), (&**name, Some(cloud)));
+            }
+        }
+        for location in &Catalog::built_in().locations {
+            let region = Region::parse(&location.names[0]).unwrap();
+            assert_eq!(regions.cloud_of(&region), Some(location.cloud), "{}", region.as_str());
+        }
+        for (name, clouds, told) in [
+            ("West Europe", &[Cloud::Public][..], None),
+            ("westeurope", &[Cloud::UsGov, Cloud::Public], None),
+            ("mordor", &[Cloud::Public], Some("no region of this name is known")),
+            ("westeurpoe", &[Cloud::Public], Some("did you mean \"westeurope\"?")),
+            (
+                "usgovarizona",
+                &[Cloud::Public],
+                Some("is a region of the cloud usgov, not of public"),
+            ),
+        ] {
+            let doubt = regions.doubt(&Region::parse(name).unwrap(), clouds);
+            assert_eq!(doubt.is_some(), told.is_some(), "{doubt:?}");
+            assert!(doubt.unwrap_or_default().contains(told.unwrap_or_default()), "{name}");
+        }
+        let ours = Catalog::parse("[sources]\nA = \"a\"\n").unwrap();
+        assert_eq!(ours.regions.doubt(&Region::parse("mordor").unwrap(), &[Cloud::Public]), None);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Catalog {
         for endpoint in &self.endpoints {
             let profiles = wanted.profiles.iter().filter(|one| endpoint.profiles.contains(one));
             for profile in profiles {
-                for (name, whose) in names(endpoint, wanted) {
+                for (name, whose) in self.names(endpoint, wanted) {
                     found.add(
                         &name,
                         Origin::Profile(*profile, whose),
@@ -97,68 +97,72 @@ impl Catalog {
         }
         found.all
     }
-}
 
-/// The names of one endpoint, and whose they are.
-fn names(endpoint: &Endpoint, wanted: &Wanted) -> Vec<(String, String)> {
-    let mut names = Vec::new();
-    let mut add = |cloud: Cloud, placeholder: &str, value: &str, whose: String| {
-        for template in endpoint.templates(cloud) {
-            names.push((template.replace(placeholder, value), whose.clone()));
-        }
-    };
-    match endpoint.per {
-        Per::Workspace => {
-            for workspace in &wanted.workspaces {
-                let id = workspace.id.as_str();
-                add(wanted.cloud_of(workspace), "{workspace}", id, format!("workspace {id}"));
+    /// The names of one endpoint, and whose they are.
+    fn names(&self, endpoint: &Endpoint, wanted: &Wanted) -> Vec<(String, String)> {
+        let mut names = Vec::new();
+        let mut add = |cloud: Cloud, placeholder: &str, value: &str, whose: String| {
+            for template in endpoint.templates(cloud) {
+                names.push((template.replace(placeholder, value), whose.clone()));
             }
-        }
-        Per::WorkspaceCloud => {
-            for cloud in Cloud::ALL {
-                if wanted.workspaces.iter().any(|one| wanted.cloud_of(one) == cloud) {
+        };
+        match endpoint.per {
+            Per::Workspace => {
+                for workspace in &wanted.workspaces {
+                    let id = workspace.id.as_str();
+                    add(wanted.cloud_of(workspace), "{workspace}", id, format!("workspace {id}"));
+                }
+            }
+            Per::WorkspaceCloud => {
+                for cloud in Cloud::ALL {
+                    if wanted.workspaces.iter().any(|one| wanted.cloud_of(one) == cloud) {
+                        add(cloud, "{}", "", format!("cloud {}", cloud.as_str()));
+                    }
+                }
+            }
+            Per::Cloud => {
+                for cloud in wanted.clouds() {
                     add(cloud, "{}", "", format!("cloud {}", cloud.as_str()));
                 }
             }
-        }
-        Per::Cloud => {
-            for cloud in wanted.clouds() {
-                add(cloud, "{}", "", format!("cloud {}", cloud.as_str()));
+            Per::Region => {
+                for (cloud, region) in self.regions_of(wanted) {
+                    let name = region.as_str();
+                    add(cloud, "{region}", name, format!("region {name}"));
+                }
             }
         }
-        Per::Region => {
-            for (cloud, region) in regions(wanted) {
-                let name = region.as_str();
-                add(cloud, "{region}", name, format!("region {name}"));
-            }
-        }
+        names
     }
-    names
-}
 
-/// Those of each workspace, else those of the section that its cloud can have: each once in each cloud.
-fn regions(wanted: &Wanted) -> Vec<(Cloud, Region)> {
-    let mut found: Vec<(Cloud, Region)> = Vec::new();
-    let mut add = |cloud: Cloud, regions: &[Region]| {
-        for region in regions {
-            if !found.iter().any(|(other, known)| (*other, known) == (cloud, region)) {
-                found.push((cloud, region.clone()));
+    /// The regions of each workspace, else those of the section: each once in each cloud, and none with a
+    /// cloud that it is known not to be of.
+    fn regions_of(&self, wanted: &Wanted) -> Vec<(Cloud, Region)> {
+        let mut found: Vec<(Cloud, Region)> = Vec::new();
+        let mut add = |cloud: Cloud, regions: &[Region]| {
+            for region in regions {
+                if self.regions.cloud_of(region).is_some_and(|own| own != cloud) {
+                    continue;
+                }
+                if !found.iter().any(|(other, known)| (*other, known) == (cloud, region)) {
+                    found.push((cloud, region.clone()));
+                }
+            }
+        };
+        for workspace in &wanted.workspaces {
+            let cloud = wanted.cloud_of(workspace);
+            if workspace.regions.is_empty() {
+                let of_cloud = wanted.regions.iter().filter(|region| wanted.has_in(region, cloud));
+                add(cloud, &of_cloud.cloned().collect::<Vec<_>>());
+            } else {
+                add(cloud, &workspace.regions);
             }
         }
-    };
-    for workspace in &wanted.workspaces {
-        let cloud = wanted.cloud_of(workspace);
-        if workspace.regions.is_empty() {
-            let of_cloud = wanted.regions.iter().filter(|region| wanted.has_in(region, cloud));
-            add(cloud, &of_cloud.cloned().collect::<Vec<_>>());
-        } else {
-            add(cloud, &workspace.regions);
+        if wanted.workspaces.is_empty() {
+            add(wanted.cloud, &wanted.regions);
         }
+        found
     }
-    if wanted.workspaces.is_empty() {
-        add(wanted.cloud, &wanted.regions);
-    }
-    found
 }
 
 /// What the data file says beside a name.

@@ -39,6 +39,7 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
             let config = load::parse_aside(&bytes, &place.file)?;
             let mut lines = vec![format!("{file}: no problems; {}", says(&config))];
             lines.extend(warnings(&config).map(|warning| format!("{file}: warning: {warning}")));
+            lines.extend(config.doubts.iter().map(Problem::as_warning));
             let text = load::text(&place)?;
             lines.extend(of_this_machine(&text, &config).into_iter().map(|(offset, warning)| {
                 let (line, column) = text.position(offset);

@@ -15,26 +15,26 @@ use super::schema::Config;
 
 /// Everything that is wrong with `bytes`, which `file` is said to hold, in the order of the file.
 pub fn problems(bytes: &[u8], file: &Path) -> Vec<Problem> {
-    match load::parse_aside(bytes, file) {
-        Ok(config) => place::text(bytes, file).map_or_else(
-            |problem| vec![problem],
-            |text| beyond_each_value(text, &config).locate(file, text),
-        ),
-        Err(problems) => problems,
-    }
+    let text = match place::text(bytes, file) {
+        Ok(text) => text,
+        Err(problem) => return vec![problem],
+    };
+    let (config, mut problems) = load::as_far_as_it_goes(text, &load::home_of(false, file));
+    beyond_each_value(text, &config, &mut problems);
+    problems.locate(file, text)
 }
 
 /// What shows only beside other values, or beside this machine, and would end the start.
-fn beyond_each_value(text: &str, config: &Config) -> Problems {
-    let mut problems = Problems::new();
-    let Ok(document) = Document::parse(text) else { return problems };
+fn beyond_each_value(text: &str, config: &Config, problems: &mut Problems) {
+    let Ok(document) = Document::parse(text) else { return };
     let listen = document.get("listen").and_then(Item::as_array);
     let admin = document.get("admin").and_then(|admin| admin.get("listen"));
     let listen = listen.into_iter().flatten().map(|value| ("listen", value));
     let admin = admin.and_then(Item::as_value).map(|value| ("admin.listen", value));
-    let mut taken = match config.listen_is_default {
-        true => config.listen.clone(),
-        false => Vec::new(),
+    // A list that cannot be read is not the default either.
+    let mut taken = match document.contains_key("listen") {
+        true => Vec::new(),
+        false => config.listen.clone(),
     };
     for (path, value) in listen.chain(admin) {
         let address = value.as_str().and_then(|text| text.parse::<SocketAddr>().ok());
@@ -59,7 +59,6 @@ fn beyond_each_value(text: &str, config: &Config) -> Problems {
         let to = document.get("events").and_then(|events| events.get("to"));
         problems.add(to.and_then(Item::span), format!("events.to: {why}"));
     }
-    problems
 }
 
 /// Whether a socket bound to one keeps the other from being bound.

@@ -101,8 +101,12 @@ pub fn parse(bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
 }
 
 fn parse_for(is_gateway: bool, bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
+    parse_at(bytes, &home_of(is_gateway, file))
+}
+
+pub(super) fn home_of(is_gateway: bool, file: &Path) -> Home<'_> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into);
-    parse_at(bytes, &Home { file, credentials, is_gateway })
+    Home { file, credentials, is_gateway }
 }
 
 /// As [`parse`], for a program that is not the gateway.
@@ -116,17 +120,28 @@ pub fn parse_aside(bytes: &[u8], file: &Path) -> Result<Config, Vec<Problem>> {
 pub(super) fn parse_at(bytes: &[u8], home: &Home<'_>) -> Result<Config, Vec<Problem>> {
     let file = home.file;
     let text = place::text(bytes, file).map_err(|problem| vec![problem])?;
+    let (mut config, problems) = as_far_as_it_goes(text, home);
+    if !problems.is_empty() {
+        return Err(problems.locate(file, text));
+    }
+    config.doubts = problems.locate_doubts(file, text);
+    Ok(config)
+}
+
+/// What could be read of `text`, beside all that is wrong with it. What could not has its default.
+pub(super) fn as_far_as_it_goes(text: &str, home: &Home<'_>) -> (Config, Problems) {
     let mut problems = Problems::new();
     let document = match Document::parse(text) {
         Ok(document) => document,
         Err(error) => {
-            problems.add(error.span().or(Some(text.len()..text.len())), one_line(error.message()));
-            return Err(problems.locate(file, text));
+            let span = error.span().or(Some(text.len()..text.len()));
+            problems.add(span, one_line(error.message()));
+            return (Config::default(), problems);
         }
     };
     let (mut config, _) = config(Section::top(document.as_table()), home, &mut problems);
     config.is_blank = document.as_table().is_empty();
-    if problems.is_empty() { Ok(config) } else { Err(problems.locate(file, text)) }
+    (config, problems)
 }
 
 /// Every key that a configuration may have, in the order of the sections.
@@ -223,13 +238,15 @@ fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Co
 /// A relay proxy that is this gateway would be told at the start, and only then, where its address is
 /// not spelled as that of a listener.
 fn judge_circle(relay_proxy: &Section<'_>, config: &Config, problems: &mut Problems) {
+    // The default is not what was meant where `listen` cannot be read.
+    let listen = if problems.is_of("listen") { &[][..] } else { &config.listen[..] };
     for address in &config.relay_proxy.addresses {
         let Host::Address(ip) = address.host else { continue };
         let address = SocketAddr::new(canonical(ip), address.port);
         let is_here = |own: &SocketAddr| {
             reaches(address, *own) && (own.ip() == address.ip() || address.ip().is_loopback())
         };
-        if config.listen.iter().any(is_here) {
+        if listen.iter().any(is_here) {
             let span = relay_proxy.span_of("addresses");
             problems.add(span, format!("relay_proxy.addresses: {address} is this gateway itself"));
         }

@@ -32,6 +32,13 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The line of one that ends no start.
+    pub fn as_warning(&self) -> String {
+        Problem { message: format!("warning: {}", self.message), ..self.clone() }.to_string()
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { file, line, column, message, .. } = self;
@@ -47,11 +54,12 @@ impl std::error::Error for Problem {}
 /// The problems of one text, gathered by byte offset.
 pub(super) struct Problems {
     found: Vec<(usize, Reason, String)>,
+    doubts: Vec<(usize, Reason, String)>,
 }
 
 impl Problems {
     pub(super) fn new() -> Problems {
-        Problems { found: Vec::new() }
+        Problems { found: Vec::new(), doubts: Vec::new() }
     }
 
     /// Adds a problem at `span`; without one, at the begin of the text.
@@ -70,6 +78,18 @@ impl Problems {
         self.found.push((span.map_or(0, |span| span.start), reason, message));
     }
 
+    /// Adds a doubt: what is most probably not meant, and ends no start.
+    pub(super) fn doubt(&mut self, span: Option<Range<usize>>, message: impl Into<String>) {
+        let message = printable(&message.into());
+        let offset = span.map_or(0, |span| span.start);
+        self.doubts.push((offset, Reason::ConfigurationInvalid, message));
+    }
+
+    /// Whether some problem is told of this key.
+    pub(super) fn is_of(&self, path: &str) -> bool {
+        self.found.iter().any(|(.., message)| message.starts_with(path))
+    }
+
     pub(super) fn count(&self) -> usize {
         self.found.len()
     }
@@ -79,23 +99,36 @@ impl Problems {
     }
 
     /// The problems with line and column in `text`, in the order of the file.
-    pub(super) fn locate(mut self, file: &Path, text: &str) -> Vec<Problem> {
-        self.found.sort_by_key(|(offset, ..)| *offset);
-        let rest = self.found.len().saturating_sub(PROBLEMS_MAX);
-        let mut located: Vec<Problem> = self
-            .found
-            .into_iter()
-            .take(PROBLEMS_MAX)
-            .map(|(offset, reason, message)| {
-                let (line, column) = position(text, offset);
-                Problem { file: file.to_owned(), line, column, message, reason }
-            })
-            .collect();
-        if rest > 0 {
-            located.push(Problem::of_file(file, format!("{rest} more problems")));
-        }
-        located
+    pub(super) fn locate(self, file: &Path, text: &str) -> Vec<Problem> {
+        located(self.found, "problems", file, text)
     }
+
+    /// The doubts, as [`Problems::locate`].
+    pub(super) fn locate_doubts(self, file: &Path, text: &str) -> Vec<Problem> {
+        located(self.doubts, "warnings", file, text)
+    }
+}
+
+fn located(
+    mut found: Vec<(usize, Reason, String)>,
+    what: &str,
+    file: &Path,
+    text: &str,
+) -> Vec<Problem> {
+    found.sort_by_key(|(offset, ..)| *offset);
+    let rest = found.len().saturating_sub(PROBLEMS_MAX);
+    let mut located: Vec<Problem> = found
+        .into_iter()
+        .take(PROBLEMS_MAX)
+        .map(|(offset, reason, message)| {
+            let (line, column) = position(text, offset);
+            Problem { file: file.to_owned(), line, column, message, reason }
+        })
+        .collect();
+    if rest > 0 {
+        located.push(Problem::of_file(file, format!("{rest} more {what}")));
+    }
+    located
 }
 
 /// A message quotes the file, where a string can hold anything: a line end would make two lines of one

@@ -15,6 +15,7 @@ use crate::observe::settings::{EventSettings, Format};
 use crate::proto::tls::Version;
 
 use super::feed::FeedSettings;
+use super::problem::Problem;
 use super::relay_proxy::RelayProxySettings;
 
 /// The port of the original gateway.
@@ -32,6 +33,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// The file holds no key at all.
     pub is_blank: bool,
+    /// What is most probably not meant, in the order of the file. It ends no start.
+    pub doubts: Vec<Problem>,
     /// Nobody chose `listen`, so that an address family which the machine lacks is no mistake.
     pub listen_is_default: bool,
     /// Threads that relay. 0 = one per core.
@@ -147,6 +150,7 @@ impl Default for Config {
                 SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
             ],
             is_blank: true,
+            doubts: Vec::new(),
             listen_is_default: true,
             workers: 0,
             carrier: CarrierChoice::default(),

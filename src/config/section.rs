@@ -158,6 +158,12 @@ impl<'a> Section<'a> {
         self.table?.get(key)?.span()
     }
 
+    /// Where each entry of the list `key` stands.
+    pub(super) fn spans_in(&self, key: &str) -> Vec<Option<Range<usize>>> {
+        let list = self.table.and_then(|table| table.get(key)?.as_array());
+        list.into_iter().flatten().map(Value::span).collect()
+    }
+
     /// A list whose entries are strings or tables, each turned into a value by `read`, which tells
     /// problems itself. Entries that cannot be are problems, and then there is no list.
     pub(super) fn entries<T>(

@@ -32,18 +32,36 @@ pub(super) fn read(
     if let Some(cloud) = azure.choice("cloud", &clouds(), problems) {
         wanted.cloud = cloud;
     }
-    let workspace = |entry: Entry<'_>, problems: &mut Problems| read_workspace(entry, problems);
+    let cloud = wanted.cloud;
+    let workspace = |entry: Entry<'_>, problems: &mut Problems| {
+        read_workspace(entry, cloud, &catalog, problems)
+    };
     if let Some(found) = azure.entries("workspaces", "azure.workspaces", problems, workspace) {
         wanted.workspaces = found;
     }
     if let Some(regions) = azure.list("regions", Region::parse, problems) {
         wanted.regions = regions.value;
+        // Workspaces with regions of their own have no part in these.
+        let heirs = |one: &&Workspace| one.regions.is_empty();
+        let mut clouds: Vec<Cloud> = { &wanted.workspaces }
+            .iter()
+            .filter(heirs)
+            .map(|one| one.cloud.unwrap_or(cloud))
+            .collect();
+        clouds.sort();
+        clouds.dedup();
+        if clouds.is_empty() {
+            clouds.push(cloud);
+        }
+        doubt_regions(azure, "azure.regions", &wanted.regions, &clouds, &catalog, problems);
     }
     if let Some(profiles) = azure.list("profiles", read_profile, problems) {
         wanted.profiles = profiles.value;
     }
-    let worker =
-        |entry: Entry<'_>, problems: &mut Problems| read_worker(entry, catalog(), problems);
+    let clouds = wanted.clouds();
+    let worker = |entry: Entry<'_>, problems: &mut Problems| {
+        read_worker(entry, catalog(), &clouds, problems)
+    };
     if let Some(found) = azure.entries("hybrid_workers", "azure.hybrid_workers", problems, worker) {
         wanted.hybrid_workers = found;
     }
@@ -52,11 +70,22 @@ pub(super) fn read(
         // An empty list would mean that certificates are not looked at.
         let allows_none =
             config.azure.workspaces.is_empty() && config.client_certificates.is_empty();
-        if allows.value && allows_none && problems.is_empty() {
+        let are_read = ["azure.workspaces", "allow.client_certificates"]
+            .iter()
+            .all(|key| !problems.is_of(key));
+        if allows.value && allows_none && are_read {
             let why = "azure.client_certificates allows the certificates of workspaces, but \
                        azure.workspaces names none, and allow.client_certificates is empty";
             problems.add(allows.span, why);
         }
+    }
+    if let Some(span) = azure.span_of("profiles")
+        && config.azure.profiles.is_empty()
+        && !config.azure.workspaces.is_empty()
+        && !problems.is_of("azure.profiles")
+    {
+        let why = "azure.profiles is empty, so that no host follows from the workspaces";
+        problems.doubt(Some(span), why);
     }
     if !azure.is_absent() {
         config.derived_hosts = catalog().expand(&config.azure);
@@ -118,7 +147,28 @@ fn read_profile(text: &str) -> Result<Profile, String> {
     })
 }
 
-fn read_workspace(entry: Entry<'_>, problems: &mut Problems) -> Option<Workspace> {
+/// Tells regions that are not known, or not of the clouds that they are for.
+fn doubt_regions<'a>(
+    section: &Section<'_>,
+    path: &str,
+    regions: &[Region],
+    clouds: &[Cloud],
+    catalog: &impl Fn() -> &'a Catalog,
+    problems: &mut Problems,
+) {
+    for (region, span) in regions.iter().zip(section.spans_in("regions")) {
+        if let Some(why) = catalog().regions.doubt(region, clouds) {
+            problems.doubt(span, format!("{path}: \"{}\": {why}", region.as_str()));
+        }
+    }
+}
+
+fn read_workspace<'a>(
+    entry: Entry<'_>,
+    of_section: Cloud,
+    catalog: &impl Fn() -> &'a Catalog,
+    problems: &mut Problems,
+) -> Option<Workspace> {
     let (mut table, span) = match entry {
         Entry::Text(text, span) => {
             let id = id(text, span, problems)?;
@@ -129,6 +179,11 @@ fn read_workspace(entry: Entry<'_>, problems: &mut Problems) -> Option<Workspace
     let named = table.string("id", problems);
     let cloud = table.choice("cloud", &clouds(), problems);
     let regions = table.list("regions", Region::parse, problems);
+    if let Some(regions) = &regions {
+        let clouds = [cloud.unwrap_or(of_section)];
+        let path = "azure.workspaces: regions";
+        doubt_regions(&table, path, &regions.value, &clouds, catalog, problems);
+    }
     table.finish(&[], problems);
     let Some(named) = named else {
         problems.add(span, "azure.workspaces: a workspace needs an id, as in { id = \"...\" }");
@@ -152,6 +207,7 @@ fn id(
 fn read_worker(
     entry: Entry<'_>,
     catalog: &Catalog,
+    clouds: &[Cloud],
     problems: &mut Problems,
 ) -> Option<HybridWorker> {
     let (text, span, registered) = match entry {
@@ -170,7 +226,19 @@ fn read_worker(
         }
     };
     match catalog.location(text) {
-        Ok(location) => Some(HybridWorker { code: location.code.as_str().into(), registered }),
+        Ok(location) => {
+            if !clouds.contains(&location.cloud) {
+                let used: Vec<&str> = clouds.iter().map(|cloud| cloud.as_str()).collect();
+                let why = format!(
+                    "azure.hybrid_workers: \"{}\" is in the cloud {}, and all else here in {}",
+                    shown(text),
+                    location.cloud.as_str(),
+                    used.join(", ")
+                );
+                problems.doubt(span, why);
+            }
+            Some(HybridWorker { code: location.code.as_str().into(), registered })
+        }
         Err(why) => {
             problems.add(span, format!("azure.hybrid_workers: \"{}\": {why}", shown(text)));
             None

@@ -13,6 +13,7 @@ fn every_problem_is_told_at_its_place() {
     let file = site.file.display();
     let starts = [
         "1:1: unknown key \"wrokers\"; did you mean \"workers\"?",
+        "2:11: listen: \"127.0.0.1:0\": the port must be 1 to 65535, not 0",
         "2:26: listen: \"x\": expected ADDR:PORT",
         "4:10: allow.hosts: \"*\": too broad",
         "6:11: limits.idle_ms must be 0 to",
@@ -73,4 +74,43 @@ fn what_would_hold_the_start_up_is_refused() {
     pipe(&events);
     std::fs::write(&site.file, format!("events.to = \"file:{}\"\n", events.display())).unwrap();
     site.expect("run", 2, &["events: cannot be opened", "it is a named pipe that nobody reads"]);
+}
+
+#[test]
+fn regions_that_can_hardly_be_meant_are_warnings_at_their_place() {
+    let id = "01234567-89ab-cdef-0123-456789abcdef";
+    let site = Site::new(&format!(
+        "[azure]\nregions = [\"mordor\", \"westeurpoe\", \"West Europe\"]\n\
+         workspaces = [{{ id = \"{id}\", cloud = \"usgov\", regions = [\"westeurope\"] }}]\n\
+         hybrid_workers = [\"we\"]\nprofiles = [\"monitor-agent\"]\n"
+    ));
+    let told = [
+        "sluice.toml:2:12: warning: azure.regions: \"mordor\": no region of this name is known",
+        "sluice.toml:2:22: warning: azure.regions: \"westeurpoe\": no region of this name is known; did you mean \"westeurope\"?",
+        "sluice.toml:3:90: warning: azure.workspaces: regions: \"westeurope\": is a region of the cloud public, not of usgov",
+        "sluice.toml:4:19: warning: azure.hybrid_workers: \"we\" is in the cloud public",
+    ];
+    site.expect("check", 0, &told);
+    let effective = site.run("allowed-host list --effective");
+    assert!(
+        !effective.out.contains("westeurope.handler.control.monitor.azure.us"),
+        "{effective:?}"
+    );
+    let site = Site::new(&format!("azure.profiles = []\nazure.workspaces = [\"{id}\"]\n"));
+    site.expect(
+        "check",
+        0,
+        &["sluice.toml:1:18: warning: azure.profiles is empty, so that no host"],
+    );
+}
+
+#[test]
+fn no_problem_hides_another() {
+    let site = Site::new(
+        "listen = [\"127.0.0.1:0\", \"x\"]\nevents.to = \"file:/no/such/folder/x\"\n\
+         azure.cloud = \"mars\"\nazure.client_certificates = true\n\
+         admin.listen = \"127.0.0.1:8080\"\n",
+    );
+    let ran = site.run("check");
+    assert_eq!((ran.code, ran.out.lines().count()), (2, 5), "{ran:?}");
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::config::edit::change::{Change, ChangeError, Done, Outcome};
 use crate::config::edit::text::Unfit;
+use crate::config::load;
 use crate::config::place::{self, Place};
 use crate::config::problem::Problem;
 use crate::observe::status::Status;
@@ -79,8 +80,16 @@ pub(super) fn change(
     let mut change = Change::begin(place)?;
     let mut told = edit(&mut change)?;
     let outcome = change.finish(keys)?;
+    told.extend(doubts(place, keys));
     told.extend(effect(&outcome, place, keys));
     Ok(told)
+}
+
+/// What is most probably not meant of the keys that were touched.
+fn doubts(place: &Place, keys: &[&str]) -> Vec<String> {
+    let doubts = load::read_aside(place).map(|loaded| loaded.config.doubts).unwrap_or_default();
+    let is_touched = |doubt: &&Problem| keys.iter().any(|key| doubt.message.starts_with(key));
+    doubts.iter().filter(is_touched).map(Problem::as_warning).collect()
 }
 
 /// What was read of a command line, unless some of it is wrong: then every mistake.

@@ -36,6 +36,8 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Back to the first place of the screen, and nothing behind it.
 const CLEAR: &str = "\x1b[H\x1b[J";
 const NAME_COLUMNS: usize = 34;
+/// The longest reason, behind "Reported: ".
+const COUNTER_COLUMNS: usize = 46;
 const NUMBER_COLUMNS: usize = 16;
 
 /// The flags of `sluice counters`.
@@ -57,7 +59,8 @@ pub(super) struct ReportFlags {
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: ReportFormat,
 
-    /// Only this one, as a plotter wants it
+    /// Only this one, as a plotter wants it: resolve, dial, setup, first_byte, session, upload, pour,
+    /// loop_turn or ready
     #[arg(long, value_name = "MEASURE", value_parser = measure)]
     pub(super) of: Option<Measure>,
 }
@@ -235,9 +238,12 @@ fn status_text(status: &Status, readiness: &str) -> String {
     let file = configuration.file.as_deref().unwrap_or("the defaults; there is no file");
     table.text("Configuration", file);
     let ConfigurationStatus { generation, loaded, by, changes, .. } = configuration;
-    table.text("Generation", &format!("{generation} of {loaded}, by {by}"));
+    table.text("Generation", &format!("{generation}, by {by}; last read {loaded}"));
     if !changes.is_empty() {
         table.text("Changed in it", &changes.join(", "));
+    }
+    if !configuration.needs_restart.is_empty() {
+        table.text("Needs a restart", &configuration.needs_restart.join(", "));
     }
     if let Some(refused) = &configuration.refused {
         let why = configuration.refused_why.as_deref().unwrap_or_default();
@@ -330,7 +336,7 @@ struct Table(String);
 impl Table {
     fn number(&mut self, name: &str, number: u64, a_second: Option<f64>) {
         let a_second = a_second.map_or(String::new(), |rate| format!(" {rate:>12.1} /s"));
-        self.0.push_str(&format!("{name:<NAME_COLUMNS$}{number:>NUMBER_COLUMNS$}{a_second}\n"));
+        self.0.push_str(&format!("{name:<COUNTER_COLUMNS$}{number:>NUMBER_COLUMNS$}{a_second}\n"));
     }
 
     /// Each line of `text` below the other. What moves the cursor has no place in a table.
@@ -484,6 +490,9 @@ mod tests {
     #[test]
     fn measures_are_named_as_in_the_report() {
         assert_eq!(measure("setup"), Ok(Measure::SetUp));
+        let help = ReportFlags::augment_args(clap::Command::new("report")).render_long_help();
+        let help = help.to_string();
+        assert!(Measure::ALL.iter().all(|measure| help.contains(measure.as_str())), "{help}");
         assert!(measure("set-up").unwrap_err().contains("resolve, dial, setup"));
     }
 }

@@ -110,7 +110,7 @@ fn reread(place: &Place, overrides: &Overrides) -> Result<Config, Vec<Fault>> {
         return Err(vec![Fault::of(&format_args!("{file}: the file is gone"))]);
     }
     if config.is_blank {
-        return Err(vec![Fault::of(&format_args!("{file}: the file is empty"))]);
+        return Err(vec![Fault::of(&format_args!("{file}: the file sets nothing"))]);
     }
     config.apply(overrides);
     Ok(config)

@@ -52,6 +52,12 @@ pub fn between(old: &Config, new: &Config) -> Vec<String> {
     changes
 }
 
+/// The keys that have effect only with a restart, where the process has another value.
+pub fn pending(workers: usize, wanted: usize) -> Vec<String> {
+    let differs = workers != wanted;
+    differs.then(|| format!("workers ({workers} run, {wanted} are wanted)")).into_iter().collect()
+}
+
 /// What two lists of hosts differ in, as in `+a.test -b.test and 7 more`; `None` where in nothing.
 pub fn hosts<'a>(
     old: impl Iterator<Item = &'a HostPattern>,

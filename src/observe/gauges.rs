@@ -28,7 +28,7 @@ pub struct Gauges {
 pub struct Configuration {
     /// What is in force.
     pub generation: Generation,
-    /// The last that was refused since.
+    /// What was refused since: when the first was, and why the last.
     pub refused: Option<Refused>,
     /// How many were refused since the start.
     pub refused_total: u64,
@@ -45,6 +45,8 @@ pub struct Generation {
     pub by: String,
     /// The keys in which it differs from the one before.
     pub changes: Vec<String>,
+    /// The keys whose value has effect only with a restart, while the process has another.
+    pub needs_restart: Vec<String>,
     /// Its file; none where the defaults are in force.
     pub file: Option<String>,
     /// The addresses that are bound.
@@ -190,6 +192,8 @@ impl Gauges {
     /// Another configuration was read and refused; the one in force stays.
     pub fn refuse(&self, at: SystemTime, why: String) {
         let mut configuration = self.configuration.lock();
+        // Since when it is wrong, and what is wrong with it now.
+        let at = configuration.refused.as_ref().map_or(at, |first| first.at);
         configuration.refused = Some(Refused { at, why });
         configuration.refused_total += 1;
     }
@@ -368,6 +372,7 @@ mod tests {
             loaded: wall,
             by: "the start".to_owned(),
             changes: Vec::new(),
+            needs_restart: Vec::new(),
             file: None,
             listeners: Vec::new(),
             allow_mode: AllowMode::Enforce,

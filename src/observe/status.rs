@@ -78,13 +78,15 @@ pub struct ConfigurationStatus {
     pub by: String,
     /// The keys in which it differs from the one before.
     pub changes: Vec<String>,
+    /// The keys that the file has another value of than the process, which only a restart changes.
+    pub needs_restart: Vec<String>,
     /// `enforce`, or `report` where hosts that are not allowed are let through.
     pub allow_mode: String,
     /// Its file; none where the defaults are in force.
     pub file: Option<String>,
-    /// When another one was refused since, RFC 3339.
+    /// When another one was first refused since, RFC 3339.
     pub refused: Option<String>,
-    /// Why it was.
+    /// Why the last was.
     pub refused_why: Option<String>,
     /// How many were refused since the start.
     pub refused_total: u64,
@@ -189,6 +191,7 @@ pub(super) fn status(counters: &Counters, gauges: &Gauges, inside: &dyn Inside) 
             loaded: rfc_3339(generation.loaded),
             by: generation.by.clone(),
             changes: generation.changes.clone(),
+            needs_restart: generation.needs_restart.clone(),
             allow_mode: generation.allow_mode.as_str().to_owned(),
             file: generation.file.clone(),
             refused: refused.as_ref().map(|refused| rfc_3339(refused.at)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::support::admin::Admin;
 use crate::support::deadline::{PATIENCE, until};
 use crate::support::gateway::{Gateway, KINDS, Kind, PROGRAM, SPLICE, Setup, each};
 use crate::support::peer::Peer;
@@ -103,12 +104,37 @@ fn a_bad_an_empty_and_a_vanished_file_leave_the_old_in_force() {
     assert!(told(1).text("message").contains("sluice.toml:2:1"), "{}", told(1).0);
     gateway.rewrite("");
     gateway.signal(Signal::HUP);
-    assert!(told(2).text("message").contains("empty"), "{}", told(2).0);
+    assert!(told(2).text("message").contains("sets nothing"), "{}", told(2).0);
     std::fs::remove_file(gateway.file()).unwrap();
     gateway.signal(Signal::HUP);
     assert_eq!(told(3).id(), 401);
     assert_eq!(status_of(&gateway, &server).0, 200);
     assert_eq!(gateway.events().count(|event| event.reason() == "reloaded"), 0);
+    gateway.stop();
+}
+
+#[test]
+fn status_keeps_what_needs_a_restart_and_since_when_a_file_is_wrong() {
+    let server = Server::start();
+    let gateway = started(SPLICE, |kind| Setup::new(kind).workers(1).admin());
+    let admin = Admin::of(&gateway);
+    let reload = |text: &str| {
+        gateway.rewrite(text);
+        admin.ask("POST /reload");
+        admin.status()["configuration"].clone()
+    };
+    let with = |workers| Setup::new(SPLICE).workers(workers).admin();
+    let two = reload(&on_its_port(&gateway, with(2)));
+    let told = serde_json::json!(["workers (1 run, 2 are wanted)"]);
+    assert_eq!(two["needs_restart"], told, "{two}");
+    let more = reload(&on_its_port(&gateway, with(2).reach(&server)));
+    assert_eq!((&more["needs_restart"], &more["generation"]), (&told, &3.into()), "{more}");
+    let one = reload(&on_its_port(&gateway, with(1).reach(&server)));
+    assert_eq!(one["needs_restart"], serde_json::json!([]), "{one}");
+    let first = reload("workrs = 1\n");
+    let second = reload("# nothing\n");
+    assert!(first["refused"].is_string() && first["refused"] == second["refused"], "{second}");
+    assert!(second["refused_why"].as_str().unwrap().contains("sets nothing"), "{second}");
     gateway.stop();
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn panel(now: Instant) -> Sample {
         loaded: wall,
         by: "the start".to_owned(),
         changes: Vec::new(),
+        needs_restart: Vec::new(),
         file: Some("/etc/sluice/sluice.toml".to_owned()),
         listeners: vec![([127, 0, 0, 1], 8080).into()],
         allow_mode: AllowMode::Enforce,

@@ -67,7 +67,11 @@ fn warnings(config: &Config) -> impl Iterator<Item = String> {
          `sluice allowed-host suggest` lists them"
             .to_owned()
     });
-    mode.into_iter().chain(config.derived_hosts.iter().filter_map(|derived| {
+    let blank = config.is_blank.then(|| {
+        "the file sets nothing: a gateway that runs keeps what it has and tells event 401"
+            .to_owned()
+    });
+    mode.into_iter().chain(blank).chain(config.derived_hosts.iter().filter_map(|derived| {
         let warning = derived.warning.as_ref()?;
         Some(format!("{} ({}) {warning}", derived.pattern, derived.origin()))
     }))
@@ -98,6 +102,13 @@ fn of_this_machine(text: &Text, config: &Config) -> Vec<(usize, String)> {
         let offset = text.offset("allow.feed.cache_file").unwrap_or_default();
         warnings.push((offset, format!("allow.feed.cache_file: {why}")));
     }
+    if let Destination::Journal(socket) | Destination::Syslog(socket) = &config.events.to
+        && !socket.exists()
+    {
+        let offset = text.offset("events.to").unwrap_or_default();
+        let why = format!("events.to: nobody listens here at {}", socket.display());
+        warnings.push((offset, why));
+    }
     if let Destination::File(events) = &config.events.to
         && events.is_file()
         && let Err(error) = OpenOptions::new().append(true).open(events)
@@ -127,7 +138,7 @@ fn says(config: &Config) -> String {
         _ => "; targets are reached through relay proxies",
     };
     let credential = match (&relay_proxy.username, &relay_proxy.authorization) {
-        (Some(_), None) => ", whose password systemd has to hand over",
+        (Some(_), None) if !way.is_empty() => ", whose password systemd has to hand over",
         _ => "",
     };
     format!("{hosts}; listens on {}{way}{credential}", listen.join(", "))
@@ -135,7 +146,7 @@ fn says(config: &Config) -> String {
 
 fn hosts(config: &Config) -> String {
     let all = match config.hosts.len() {
-        _ if config.is_blank => "it is empty, so that no host is allowed".to_owned(),
+        _ if config.is_blank => "it sets nothing, so that no host is allowed".to_owned(),
         0 => "no host is allowed".to_owned(),
         1 => "1 host is allowed".to_owned(),
         many => format!("{many} hosts are allowed"),

@@ -84,14 +84,30 @@ pub(super) fn read(
     let username = section.string("username", problems).filter(|found| !found.value.is_empty());
     let password = section.string("password", problems);
     let file = section.string("password_file", problems).filter(|found| !found.value.is_empty());
+    let is_unread = problems.count() > before;
+    // Told beside all else: whoever mends the rest first would leave it open for so long.
+    if let Some(password) = &password
+        && is_readable_by_others(home.file)
+    {
+        let message = format!(
+            "{}: others can read this file; take that from them, as with chmod o= {}",
+            password.path,
+            home.file.display()
+        );
+        problems.add_for(Reason::SecretReadable, password.span.clone(), message);
+    }
     if let Some(username) = &username {
         if let Err(why) = judge_username(username.value) {
             problems.add(username.span.clone(), format!("{}: {why}", username.path));
             return settings;
         }
         settings.username = Some(username.value.to_owned());
+        if settings.addresses.is_empty() && !problems.is_of("relay_proxy.addresses") {
+            let why = "there is no relay proxy to log in at: set relay_proxy.addresses";
+            problems.doubt(username.span.clone(), format!("{}: {why}", username.path));
+        }
     }
-    if problems.count() > before {
+    if is_unread {
         // What is missing is known when what is there can be read.
         return settings;
     }
@@ -119,15 +135,6 @@ fn find_password(
             return None;
         }
         (Some(password), None) => {
-            if is_readable_by_others(home.file) {
-                let message = format!(
-                    "{}: others can read this file; take that from them, as with chmod o= {}",
-                    password.path,
-                    home.file.display()
-                );
-                problems.add_for(Reason::SecretReadable, password.span.clone(), message);
-                return None;
-            }
             let outcome =
                 judge_password(password.value).map_err(|why| (Reason::ConfigurationInvalid, why));
             (outcome.map(|()| Secret::new(password.value.to_owned())), password.span, password.path)
@@ -231,6 +238,9 @@ pub(crate) fn address(text: &str) -> Result<Target, String> {
                     relay_proxy.password_file"
             .to_owned());
     }
+    if text.is_empty() {
+        return Err("expected http://HOST:PORT; for no relay proxy write []".to_owned());
+    }
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(format!("expected http://HOST:PORT: write \"http://{}\"", shown(text)));
     };
@@ -267,7 +277,7 @@ mod tests {
             assert_eq!(address(text).map(|target| target.to_string()), Ok(read.to_owned()));
         }
         for (text, why) in [
-            ("", "write \"http://\""),
+            ("", "for no relay proxy write []"),
             ("proxy:8080", "write \"http://proxy:8080\""),
             ("https://proxy:8080", "only relay proxies of http://"),
             ("socks5://proxy:1080", "only relay proxies of http://"),

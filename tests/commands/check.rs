@@ -39,7 +39,14 @@ fn what_is_fine_is_told_too() {
             "[relay_proxy]\naddresses = [\"http://p:1\"]\nusername = \"u\"\n",
             &["through a relay proxy, whose password systemd has to hand over"],
         ),
-        ("", &["it is empty, so that no host is allowed"]),
+        ("", &["it sets nothing, so that no host is allowed", "warning: the file sets nothing"]),
+        ("# later\n", &["it sets nothing", "warning: the file sets nothing"]),
+        (
+            "[relay_proxy]\nusername = \"u\"\n",
+            &[
+                "sluice.toml:2:12: warning: relay_proxy.username: there is no relay proxy to log in at",
+            ],
+        ),
     ] {
         Site::new(text).expect("check", 0, words);
     }
@@ -113,4 +120,24 @@ fn no_problem_hides_another() {
     );
     let ran = site.run("check");
     assert_eq!((ran.code, ran.out.lines().count()), (2, 5), "{ran:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_password_that_others_can_read_is_told_beside_what_else_is_wrong() {
+    use std::os::unix::fs::PermissionsExt;
+    let site = Site::new(
+        "[relay_proxy]\naddresses = [\"\"]\nusername = \"a:b\"\npassword = \"p\"\n\
+         password_file = \"p\"\n",
+    );
+    std::fs::set_permissions(&site.file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    site.expect(
+        "check",
+        2,
+        &[
+            ":2:14: relay_proxy.addresses",
+            ":3:12: relay_proxy.username: a colon",
+            ":4:12: relay_proxy.password: others can read this file",
+        ],
+    );
 }

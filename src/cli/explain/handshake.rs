@@ -12,8 +12,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ProtocolVersion, RootCertStore,
-    SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
+    ProtocolVersion, RootCertStore, SignatureScheme,
 };
 
 use crate::config::schema::Config;
@@ -156,7 +156,9 @@ impl ServerCertVerifier for Witness {
             Err(why) => format!("not judged: {why}"),
             Ok(judge) => match judge.verify_server_cert(leaf, others, server, ocsp, now) {
                 Ok(_) => "the certificate is good, by the root certificates of this machine".into(),
-                Err(error) => format!("this machine would not trust the certificate: {error}"),
+                Err(error) => {
+                    format!("this machine would not trust the certificate: {}", distrust(&error))
+                }
             },
         };
         *self.seen.lock() = Some(told);
@@ -185,6 +187,20 @@ impl ServerCertVerifier for Witness {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// What is wrong with a certificate, for people.
+fn distrust(error: &Error) -> String {
+    let Error::InvalidCertificate(error) = error else { return error.to_string() };
+    match error {
+        CertificateError::Other(_) => {
+            "it is that of a certificate authority, and no server's own".to_owned()
+        }
+        CertificateError::UnknownIssuer => {
+            "nobody whom this machine trusts has issued it".to_owned()
+        }
+        error => error.to_string(),
     }
 }
 

@@ -121,7 +121,6 @@ fn ask(
         }
     })?;
     let Answer { status, phrase } = answer;
-    let phrase = phrase.escape_debug();
     let why = format!("http://{proxy}: answered {status} {phrase}");
     match status {
         200..=299 => {

@@ -62,7 +62,14 @@ pub(in super::super) fn run(file: Option<&Path>, flags: &ExplainFlags) -> ExitCo
     loaded.config.take_feed(kept_feed::hosts(&loaded.config));
     let mut lines = Lines::default();
     lines.add("CONNECT", &format!("{target}, {file}"));
-    let listed = Listed { text: &text, file: &place.file };
+    let listed = Listed {
+        text: &text,
+        file: &place.file,
+        flag: match place.is_named {
+            true => format!(" --config {}", place.file.display()),
+            false => String::new(),
+        },
+    };
     let explained = explain(&target, &loaded.config, &listed, flags.dial, &mut lines);
     match &explained {
         Ok(()) => {}
@@ -112,7 +119,7 @@ fn explain(
         let told = judged.told(listed);
         lines.add("address", &format!("{:<width$}  {told}", judged.address.to_string()));
     }
-    let addresses = verdict::dialled(target, &judged, config)?;
+    let addresses = verdict::dialled(target, &judged, config, listed)?;
     lines.add("verdict", "allowed");
     if !dials {
         return Ok(());

@@ -34,6 +34,8 @@ pub(super) struct Refused {
 pub(super) struct Listed<'a> {
     pub(super) text: &'a Text,
     pub(super) file: &'a Path,
+    /// The flag that names it where it was named, as commands that are told have to.
+    pub(super) flag: String,
 }
 
 /// An address of the target.
@@ -56,6 +58,8 @@ pub(super) fn target(text: &str) -> Result<Target, String> {
     let authority = match (Host::parse(text.as_bytes()), text.parse::<IpAddr>()) {
         (_, Ok(IpAddr::V6(address))) => format!("[{address}]:443"),
         (Ok(_), _) => format!("{text}:443"),
+        // What is wrong with it is not that it has no port.
+        (Err(_), _) if !text.contains(':') => format!("{text}:443"),
         (Err(_), _) => text.to_owned(),
     };
     // Patterns are read more kindly than requests: what a pattern would mean is told.
@@ -84,7 +88,7 @@ pub(super) fn judge_host(
         HostVerdict::PortNotAllowed => Err(Refused {
             reason: Reason::PortNotAllowed,
             detail: format!("the host is on the list, but not with port {}", target.port),
-            hint: Some(format!("to allow it: sluice allowed-host add {target}")),
+            hint: Some(format!("to allow it: sluice allowed-host add {target}{}", listed.flag)),
         }),
         HostVerdict::HostNotAllowed => {
             let near = nearest(target, config).map(|near| format!("; did you mean {near}?"));
@@ -103,7 +107,11 @@ pub(super) fn judge_host(
             Err(Refused {
                 reason: Reason::HostNotAllowed,
                 detail: format!("no pattern in {lists} admits it{near}{unknown}"),
-                hint: Some(format!("to allow it: sluice allowed-host add {}", pattern_of(target))),
+                hint: Some(format!(
+                    "to allow it: sluice allowed-host add {}{}",
+                    pattern_of(target),
+                    listed.flag
+                )),
             })
         }
     }
@@ -141,6 +149,7 @@ pub(super) fn dialled(
     target: &Target,
     judged: &[Judged],
     config: &Config,
+    listed: &Listed<'_>,
 ) -> Result<Vec<IpAddr>, Refused> {
     let allowed = judged.iter().filter(|judged| judged.verdict.is_ok());
     let allowed: Vec<IpAddr> = allowed.map(|judged| judged.address).collect();
@@ -155,7 +164,9 @@ pub(super) fn dialled(
             detail: "none of its addresses may be reached".to_owned(),
             hint: Some(format!(
                 "if this is meant to be reached, {named}, as in: sluice config set \
-                 allow.addresses {first} (which sets the whole list)"
+                 allow.addresses {}{} (which sets the whole list)",
+                listed.addresses_and(&first),
+                listed.flag
             )),
         });
     }
@@ -241,6 +252,14 @@ impl Listed<'_> {
         Some(format!("{text} ({})", self.place(offset)))
     }
 
+    /// The whole of `allow.addresses` with one more.
+    fn addresses_and(&self, address: &str) -> String {
+        let entries = self.text.strings("allow.addresses").unwrap_or_default();
+        let mut all: Vec<String> = entries.into_iter().map(|(_, text)| text.to_string()).collect();
+        all.push(address.to_owned());
+        all.join(" ")
+    }
+
     fn place(&self, offset: usize) -> String {
         let (line, column) = self.text.position(offset);
         format!("{}:{line}:{column}", self.file.display())
@@ -294,11 +313,12 @@ mod tests {
             ("", "No target is named"),
             (" ", "No target is named"),
             ("www.test.com:0", "no target"),
+            ("1.2.3", "\"1.2.3\" is no target"),
             ("*.test.com", "no target"),
             ("b\u{fc}cher.example", "a client would write xn--bcher-kva.example"),
         ] {
             let told = target(text).unwrap_err();
-            assert!(told.contains(why), "{text}: {told}");
+            assert!(told.contains(why) && !told.contains("no port"), "{text}: {told}");
         }
     }
 
@@ -307,7 +327,7 @@ mod tests {
         let text = "# x\n[allow]\nhosts = [\"a.test.com\", \"*.test.com\", \"b.test.com:80\"]\n";
         let config = config(text);
         let text = Text::new(text);
-        let listed = Listed { text: &text, file: Path::new("f.toml") };
+        let listed = Listed { text: &text, file: Path::new("f.toml"), flag: String::new() };
         let judged = |name: &str| judge_host(&target(name).unwrap(), &config, &listed);
         assert_eq!(judged("a.test.com"), Ok("a.test.com (f.toml:3:10)".to_owned()));
         assert_eq!(judged("x.test.com"), Ok("*.test.com (f.toml:3:24)".to_owned()));
@@ -325,7 +345,7 @@ mod tests {
         let text = format!("azure.workspaces = [\"{id}\"]\n");
         let config = config(&text);
         let text = Text::new(text);
-        let listed = Listed { text: &text, file: Path::new("f.toml") };
+        let listed = Listed { text: &text, file: Path::new("f.toml"), flag: String::new() };
         let judged = |name: &str| judge_host(&target(name).unwrap(), &config, &listed);
         let name = format!("{id}.ods.opinsights.azure.com");
         let told = format!("{name} (azure: legacy-agent, workspace {id})");
@@ -340,7 +360,7 @@ mod tests {
             "listen = [\"0.0.0.0:8080\"]\nallow.addresses = [\"10.0.0.0/8\", \"127.0.0.1\"]\n";
         let config = config(text);
         let text = Text::new(text);
-        let listed = Listed { text: &text, file: Path::new("f.toml") };
+        let listed = Listed { text: &text, file: Path::new("f.toml"), flag: String::new() };
         for (name, told) in [
             ("10.1.2.3", "allowed: private, by 10.0.0.0/8 (f.toml:2:20)"),
             ("127.0.0.1", "allowed: loopback, by 127.0.0.1 (f.toml:2:34)"),
@@ -352,18 +372,22 @@ mod tests {
             let judged = addresses(&target, &config).unwrap();
             assert_eq!(judged[0].told(&listed), told);
             let is_allowed = told.starts_with("allowed");
-            assert_eq!(dialled(&target, &judged, &config).is_ok(), is_allowed, "{name}");
+            assert_eq!(dialled(&target, &judged, &config, &listed).is_ok(), is_allowed, "{name}");
         }
         for (name, words) in
             [("192.168.0.1", "add its range"), ("169.254.169.254", "name this very address")]
         {
             let target = target(name).unwrap();
             let judged = addresses(&target, &config).unwrap();
-            let hint = dialled(&target, &judged, &config).unwrap_err().hint.unwrap();
-            assert!(hint.contains(words) && hint.contains(name), "{hint}");
+            let hint = dialled(&target, &judged, &config, &listed).unwrap_err().hint.unwrap();
+            assert!(
+                hint.contains(words) && hint.contains(&format!("10.0.0.0/8 127.0.0.1 {name}")),
+                "{hint}"
+            );
         }
         let own = target("127.0.0.1:8080").unwrap();
-        let refused = dialled(&own, &addresses(&own, &config).unwrap(), &config).unwrap_err();
+        let refused =
+            dialled(&own, &addresses(&own, &config).unwrap(), &config, &listed).unwrap_err();
         assert_eq!(refused.reason, Reason::Loop);
     }
 }

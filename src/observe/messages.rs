@@ -62,7 +62,7 @@ pub fn message(event: &Event) -> String {
             format!("Target host ({host}) is forbidden: it leads back to this gateway{why}")
         }
         Reason::ServerNameMismatch => format!(
-            "Target host ({host}) is forbidden: the TLS hello names another server{}{why}; set \
+            "Target host ({host}) is forbidden: the TLS hello names another server{}; set \
              tls.server_name = \"off\" if clients must do that",
             server_name(event)
         ),
@@ -428,7 +428,11 @@ mod tests {
             (event(Reason::PortNotAllowed), "add host.example:8443 to"),
             (event(Reason::AddressNotAllowed).address(address), "10.0.0.1:443 is special-purpose"),
             (event(Reason::TlsVersionTooLow).tls_version("1.0"), "too low (1.0)"),
-            (event(Reason::ServerNameMismatch).server_name("o.example"), "server (o.example)"),
+            (
+                // The detail is that name again.
+                event(Reason::ServerNameMismatch).server_name("o.example").detail("o.example"),
+                "server (o.example); set",
+            ),
             (Event::new(Reason::Listening, SystemTime::UNIX_EPOCH).address(address), "on 10.0.0.1"),
             (Event::new(Reason::Internal, SystemTime::UNIX_EPOCH), "own. Please"),
             (event(Reason::ConfigurationInvalid).detail("/h/\u{fc}:1:2: x"), "/h/\u{fc}:1:2: x"),

@@ -76,9 +76,7 @@ fn text(measured: &[(Measure, Distribution)]) -> String {
         let _ = write!(table, " {heading:>10}");
     }
     for (measure, measured) in measured {
-        // Times and amounts bear their unit, a number is told of what it is.
-        let of = if measure.unit() == Unit::Events { " events" } else { "" };
-        let name = format!("{}{of}", measure.as_str());
+        let name = measure.as_str();
         let _ = write!(table, "\n{name:<12} {:>10}", measured.count());
         let numbers = numbers(measured);
         for column in 0..COLUMNS.len() {
@@ -88,6 +86,12 @@ fn text(measured: &[(Measure, Distribution)]) -> String {
     }
     table.push('\n');
     table
+}
+
+/// The mean, exact; none where nothing was recorded.
+fn mean(measured: &Distribution) -> Option<f64> {
+    let count = measured.count();
+    (count > 0).then(|| measured.sum() as f64 / count as f64)
 }
 
 /// An object for each measure; the name of a number ends in its unit. Where nothing was recorded there
@@ -105,6 +109,9 @@ fn json(measured: &[(Measure, Distribution)]) -> String {
         {
             object.insert(format!("{name}_{unit}"), number.into());
         }
+        if let Some(mean) = mean(measured) {
+            object.insert(format!("mean_{unit}"), mean.into());
+        }
         told.insert(measure.as_str().to_owned(), object.into());
     }
     format!("{}\n", Value::Object(told))
@@ -120,12 +127,14 @@ fn hgrm(measured: &[(Measure, Distribution)]) -> String {
             Unit::Events => ("events", 1.0),
         };
         let _ = writeln!(told, "#[{} in {unit}]", measure.as_str());
-        distribution(&mut told, &measured.quantiles(), scale);
+        distribution(&mut told, measured, scale);
     }
     told
 }
 
-fn distribution(told: &mut String, measured: &Histogram<u64>, scale: f64) {
+fn distribution(told: &mut String, exact: &Distribution, scale: f64) {
+    let measured: Histogram<u64> = exact.quantiles();
+    let most = exact.ends().map_or(0, |(_, most)| most);
     let heading = ("Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let (value, percentile, total, distance) = heading;
     let _ = writeln!(told, "{value:>14} {percentile:>16} {total:>10} {distance:>18}\n");
@@ -133,16 +142,20 @@ fn distribution(told: &mut String, measured: &Histogram<u64>, scale: f64) {
     for step in measured.iter_quantiles(TICKS_PER_HALF) {
         count += step.count_since_last_iteration();
         let quantile = step.quantile_iterated_to();
-        let value = step.value_iterated_to() as f64 / scale;
+        // The last step is the greatest value, of which the histogram knows but the bucket.
+        let is_last = count == measured.len();
+        let value = if is_last { most } else { step.value_iterated_to().min(most) };
+        let value = value as f64 / scale;
         let _ = write!(told, "{value:>14.3} {quantile:>16.12} {count:>10}");
         let _ = match quantile {
             quantile if quantile < 1.0 => writeln!(told, " {:>18.2}", 1.0 / (1.0 - quantile)),
             _ => writeln!(told),
         };
     }
-    let (mean, deviation) = (measured.mean() / scale, measured.stdev() / scale);
+    let mean = mean(exact).unwrap_or_default() / scale;
+    let deviation = measured.stdev() / scale;
     let _ = writeln!(told, "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]");
-    let max = measured.max() as f64 / scale;
+    let max = most as f64 / scale;
     let _ = writeln!(told, "#[Max     = {max:>12.3}, Total count    = {:>12}]", measured.len());
     let (buckets, steps) = (measured.buckets(), measured.distinct_values());
     let _ = writeln!(told, "#[Buckets = {buckets:>12}, SubBuckets     = {steps:>12}]");
@@ -204,7 +217,7 @@ mod tests {
         assert_eq!(rows[3][rows[3].len() - 2..], ["10.00", "ms"], "{table}");
         let same = ["upload", "1000"].into_iter().chain(["200.0", "KB"].repeat(7));
         assert_eq!(rows[6], same.collect::<Vec<_>>());
-        assert_eq!(rows[9][..3], ["ready", "events", "0"]);
+        assert_eq!(rows[9][..2], ["ready", "0"]);
         let columns: Vec<usize> = table.lines().map(str::len).collect();
         assert!(columns.iter().all(|len| *len == columns[0]), "{table}");
     }
@@ -213,7 +226,7 @@ mod tests {
     fn json_has_numbers_under_names_that_end_in_their_unit() {
         let json: Value = serde_json::from_str(&told(Form::Json, None)).unwrap();
         assert_eq!(json["setup"]["count"], 1_000);
-        assert_eq!(json["setup"]["mean_us"], 5_005);
+        assert_eq!(json["setup"]["mean_us"], 5_005.0);
         assert_eq!(
             (&json["setup"]["min_us"], &json["setup"]["max_us"]),
             (&10.into(), &10_000.into())
@@ -230,7 +243,11 @@ mod tests {
         assert_eq!(one.matches("TotalCount").count(), 1);
         let last = one.lines().rfind(|line| !line.starts_with('#')).unwrap();
         let cells: Vec<&str> = last.split_ascii_whitespace().collect();
-        assert_eq!(cells[1..], ["1.000000000000", "1000"], "{one}");
+        assert_eq!(cells, ["10.000", "1.000000000000", "1000"], "{one}");
+        assert!(
+            one.contains("#[Mean    =        5.005,") && one.contains("#[Max     =       10.000,"),
+            "{one}"
+        );
         let all = told(Form::Hgrm, None);
         assert_eq!(all.matches("TotalCount").count(), Measure::ALL.len());
         assert!(all.contains("#[setup in ms]") && all.contains("#[upload in bytes]"), "{all}");

@@ -165,8 +165,8 @@ impl fmt::Display for ChangeError {
         match self {
             ChangeError::Missing(file) => write!(
                 f,
-                "{}: there is no such file, though --config or $SLUICE_CONFIG names it; create it \
-                 first, empty, if it is meant to be new. Nothing was changed",
+                "{}: there is no such file; create it first, empty, if it is meant to be new. It is \
+                 the one that --config or $SLUICE_CONFIG names. Nothing was changed",
                 file.display()
             ),
             ChangeError::AlreadyWrong(problems) => {

@@ -17,9 +17,9 @@ use super::outlets::Sink;
 /// Memory that queued events may take. 4 MiB: some 15,000 of them, seconds of a stalled disk.
 /// Twice this is the worst case, while the thread writes one fill and workers queue the next.
 const QUEUE_BYTES: usize = 4 << 20;
-/// How long the thread lets events gather. 150 ms: no one reading a log sees it, and with a tunnel for
+/// How long the thread lets events gather. 50 ms: no one reading a log sees it, and with a tunnel for
 /// each upload the thread and its wake-ups took a tenth of the gateway's time at 20 ms.
-const LINGER: Duration = Duration::from_millis(150);
+const LINGER: Duration = Duration::from_millis(50);
 /// A vector that a burst has grown beyond this is given back.
 const KEPT_EVENTS: usize = 1_024;
 

@@ -132,7 +132,7 @@ fn large_heads_cost_little_time_and_no_memory() {
     use std::time::Duration;
 
     use crate::support::gateway::SPLICE;
-    use crate::support::process::{processor_time, proportional_bytes};
+    use crate::support::process::{anonymous_bytes, processor_time};
 
     const MIB: u64 = 1024 * 1024;
     let gateway = Setup::new(SPLICE).workers(1).start();
@@ -145,10 +145,10 @@ fn large_heads_cost_little_time_and_no_memory() {
         }
     };
     play(1);
-    let (time, memory) = (processor_time(gateway.pid()), proportional_bytes(gateway.pid()));
+    let (time, memory) = (processor_time(gateway.pid()), anonymous_bytes(gateway.pid()));
     play(10);
     let used = processor_time(gateway.pid()) - time;
-    let grown = proportional_bytes(gateway.pid()).saturating_sub(memory);
+    let grown = anonymous_bytes(gateway.pid()).saturating_sub(memory);
     let heads = 10 * large.len() as u32;
     // An ordinary build for tests takes about 1 ms for each, in up to 2,048 pieces.
     assert!(used < heads * Duration::from_millis(20), "{used:?} of processor time for {heads}");

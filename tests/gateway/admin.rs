@@ -345,7 +345,7 @@ fn without_a_gateway_the_commands_say_what_to_do() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_admin_listener_takes_less_than_a_mebibyte() {
-    use crate::support::process::proportional_bytes;
+    use crate::support::process::anonymous_bytes;
     let plain = Setup::new(SPLICE).start();
     let with_admin = Setup::new(SPLICE).admin().start();
     let admin = Admin::of(&with_admin);
@@ -354,7 +354,7 @@ fn the_admin_listener_takes_less_than_a_mebibyte() {
             admin.get(path);
         }
     }
-    let (less, more) = (proportional_bytes(plain.pid()), proportional_bytes(with_admin.pid()));
+    let (less, more) = (anonymous_bytes(plain.pid()), anonymous_bytes(with_admin.pid()));
     assert!(more < less + (1 << 20), "{less} bytes without, {more} with");
     plain.stop();
     with_admin.stop();

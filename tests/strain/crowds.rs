@@ -8,7 +8,7 @@ use crate::rest::Rest;
 use crate::support::deadline::{PATIENCE, Stopwatch, until};
 use crate::support::events::Event;
 use crate::support::gateway::{CARRIERS, Gateway, KINDS, SPLICE, Setup, connect_head, each};
-use crate::support::process::{proportional_bytes, raise_own_open_files};
+use crate::support::process::{anonymous_bytes, raise_own_open_files};
 use crate::support::random::Random;
 use crate::support::reply::Reply;
 use crate::support::server::Server;
@@ -28,13 +28,13 @@ fn idle_tunnels_cost_two_sockets_and_no_turn() {
         let rest = Rest::of(&gateway);
         drop(Tunnel::verified(&gateway, &server));
         rest.wait("the first");
-        let before = proportional_bytes(gateway.pid());
+        let before = anonymous_bytes(gateway.pid());
         let mut tunnels: Vec<_> =
             (0..TUNNELS).map(|_| Tunnel::verified(&gateway, &server)).collect();
         rest.wait_for_sockets(2 * TUNNELS);
         let held = ["sluice_pipes_out", "sluice_buffers_out"].map(|name| rest.metric(name));
         assert_eq!(held, [0.0; 2], "{kind}: pipes and buffers");
-        let each_bytes = proportional_bytes(gateway.pid()).saturating_sub(before) / TUNNELS as u64;
+        let each_bytes = anonymous_bytes(gateway.pid()).saturating_sub(before) / TUNNELS as u64;
         // What ten thousand may take: 64 MiB.
         println!("{kind}: {each_bytes} bytes each");
         assert!(each_bytes < 6_500, "{kind}: {each_bytes} bytes each");

@@ -230,10 +230,11 @@ pub fn as_user<T: Send>(user: u32, work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Memory that is the process's alone, and its share of what it shares, in bytes.
-pub fn proportional_bytes(pid: u32) -> u64 {
+/// Memory that the process holds data in, in bytes. Pages of its program are left out: they are let go
+/// after the start and come back with use, in shares that depend on who else runs it.
+pub fn anonymous_bytes(pid: u32) -> u64 {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("it runs");
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("Pss");
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).expect("Pss_Anon");
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number of kB");
     kib * 1024
 }

@@ -112,7 +112,7 @@ impl Gateway {
             let prepared = listeners
                 .prepare(&config.listen, keepalive(&config))
                 .map_err(|(address, error)| StartError::Bind(address, error))?;
-            tell_skipped(&prepared, events);
+            start::tell_skipped(&prepared, events);
             listeners.commit(prepared)
         };
         let admin_listener = config.admin_listen.map(admin::bind).transpose()?;
@@ -213,7 +213,7 @@ impl Gateway {
                 self.config = config;
                 self.generation += 1;
                 self.by = by.to_owned();
-                tell_skipped(&prepared, &self.events);
+                start::tell_skipped(&prepared, &self.events);
                 let changed = self.listeners.commit(prepared);
                 self.renew_rules(changed);
                 let asked = self.feeding.take_up(&self.config, recalled);
@@ -392,11 +392,4 @@ struct Ready {
     recalled: Option<Recalled>,
     prepared: Prepared,
     admin: Option<NewAdmin>,
-}
-
-fn tell_skipped(prepared: &Prepared, events: &Events) {
-    for (address, error) in &prepared.skipped {
-        let event = Event::new(Reason::ListenSkipped, wall()).address(*address);
-        events.send(event.detail(error.to_string()));
-    }
 }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::acceptor::Accepting;
+use super::listeners::Prepared;
+use super::supervisor::wall;
 use crate::config::schema::Config;
 use crate::logic::addresses;
 use crate::logic::policy::AllowMode;
@@ -148,4 +150,12 @@ pub(super) fn announce(addresses: &[SocketAddr], admin: Option<SocketAddr>) {
         let _ = writeln!(out, "admin on {address}");
     }
     let _ = out.flush();
+}
+
+/// Tells of addresses of a family that this machine lacks: they are no reason not to start.
+pub(super) fn tell_skipped(prepared: &Prepared, events: &Events) {
+    for (address, error) in &prepared.skipped {
+        let event = Event::new(Reason::ListenSkipped, wall()).address(*address);
+        events.send(event.detail(error.to_string()));
+    }
 }

@@ -17,6 +17,7 @@
 //! | stage | what a session waits for ([`logic::ending::Stage`]) |
 //! | up, down | client to remote, remote to client |
 //! | flow | one direction of a tunnel ([`logic::flow`]) |
+//! | burst, piece | what comes between two moments at which a source is dry; how much of it is moved at a time ([`logic::bursts`]) |
 //! | carrier | what holds bytes between read and write: a buffer or a pipe ([`net::carrier`]) |
 //! | fill, pour | bytes into a carrier, bytes out of it |
 //! | watch | what has been seen of the TLS handshake passing by ([`logic::watch`]) |

@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("logic", &["proto"]),
     ("sys", &[]),
-    ("net", &["sys", "logic::flow", "proto::target"]),
+    ("net", &["sys", "logic::bursts", "logic::flow", "proto::target"]),
     ("observe", &["logic", "proto::tls::Version", "sys::open_to_append"]),
     ("feed", &["proto", "logic", "config", "sys::is_writable_by_others", "sys::may_write_in"]),
     ("serve", &["proto", "logic", "sys", "net", "observe", "config", "feed"]),

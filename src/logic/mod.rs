@@ -1,6 +1,7 @@
 //! Decides, never does. `now` is an argument; there is no socket, no stream, no event in here.
 
 pub mod addresses;
+pub mod bursts;
 pub mod certificates;
 pub mod ending;
 pub mod expected;

@@ -7,12 +7,11 @@ use std::io;
 
 use super::kernel::Kernel;
 use super::pools::{Buffer, Pools};
+use crate::logic::bursts::{LITTLE_BYTES, Piece};
 use crate::logic::flow::{Filled, Poured};
 
 /// Upper bound of one splice: more than any pipe takes, so that the pipe decides.
 const SPLICE_BYTES: usize = 1 << 20;
-/// What is copied rather than spliced: one system call each way without a probe for more.
-pub const LITTLE_BYTES: usize = 16 * 1024;
 
 /// The carrier of one flow.
 #[derive(Debug)]
@@ -67,50 +66,17 @@ impl<K: Kernel> Carrier<K> {
         fill_buffer(buffer, kernel, source)
     }
 
-    /// Fills an empty carrier by copying a few bytes: cheaper than a pipe where no more are expected.
-    pub fn fill_little(
+    /// Fills an empty carrier in the way that is cheapest for such a piece.
+    pub fn fill(
         &mut self,
+        piece: Piece,
         kernel: &mut K,
         source: &mut K::Stream,
         pools: &mut Pools<K>,
     ) -> Filled {
-        self.release(pools);
-        let mut buffer = pools.buffer();
-        let filled = fill_room(&mut buffer, LITTLE_BYTES, kernel, source);
-        *self = Carrier::Copy(buffer);
-        filled
-    }
-
-    /// Fills an empty carrier in the way that is cheapest for many bytes.
-    pub fn fill(&mut self, kernel: &mut K, source: &mut K::Stream, pools: &mut Pools<K>) -> Filled {
-        if pools.splices() && self.held().is_empty() && !matches!(self, Carrier::Splice(..)) {
-            self.release(pools);
-        }
-        if matches!(self, Carrier::Empty) {
-            *self = match pools.pipe(kernel) {
-                Some(pipe) => Carrier::Splice(pipe, 0),
-                None => Carrier::Copy(pools.buffer()),
-            };
-        }
-        match self {
-            Carrier::Copy(buffer) => fill_buffer(buffer, kernel, source),
-            Carrier::Splice(pipe, held) => {
-                debug_assert_eq!(*held, 0, "only an empty pipe is filled");
-                match kernel.fill_pipe(pipe, source, SPLICE_BYTES) {
-                    Ok(0) => Filled::Ended,
-                    Ok(moved) => {
-                        *held = moved;
-                        Filled::Moved(moved)
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                        self.release(pools);
-                        pools.give_up_splicing();
-                        self.fill(kernel, source, pools)
-                    }
-                    Err(error) => not_filled(&error),
-                }
-            }
-            Carrier::Empty => Filled::SourceDry,
+        match piece {
+            Piece::Little => self.fill_little(kernel, source, pools),
+            Piece::Whole => self.fill_much(kernel, source, pools),
         }
     }
 
@@ -160,6 +126,57 @@ impl<K: Kernel> Carrier<K> {
             Carrier::Empty => {}
             Carrier::Copy(buffer) => pools.destroy_buffer(buffer),
             Carrier::Splice(pipe, _) => pools.destroy_pipe(pipe),
+        }
+    }
+
+    /// Fills an empty carrier by copying a few bytes: cheaper than a pipe where no more are expected.
+    fn fill_little(
+        &mut self,
+        kernel: &mut K,
+        source: &mut K::Stream,
+        pools: &mut Pools<K>,
+    ) -> Filled {
+        self.release(pools);
+        let mut buffer = pools.buffer();
+        let filled = fill_room(&mut buffer, LITTLE_BYTES, kernel, source);
+        *self = Carrier::Copy(buffer);
+        filled
+    }
+
+    fn fill_much(
+        &mut self,
+        kernel: &mut K,
+        source: &mut K::Stream,
+        pools: &mut Pools<K>,
+    ) -> Filled {
+        if pools.splices() && self.held().is_empty() && !matches!(self, Carrier::Splice(..)) {
+            self.release(pools);
+        }
+        if matches!(self, Carrier::Empty) {
+            *self = match pools.pipe(kernel) {
+                Some(pipe) => Carrier::Splice(pipe, 0),
+                None => Carrier::Copy(pools.buffer()),
+            };
+        }
+        match self {
+            Carrier::Copy(buffer) => fill_buffer(buffer, kernel, source),
+            Carrier::Splice(pipe, held) => {
+                debug_assert_eq!(*held, 0, "only an empty pipe is filled");
+                match kernel.fill_pipe(pipe, source, SPLICE_BYTES) {
+                    Ok(0) => Filled::Ended,
+                    Ok(moved) => {
+                        *held = moved;
+                        Filled::Moved(moved)
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                        self.release(pools);
+                        pools.give_up_splicing();
+                        self.fill_much(kernel, source, pools)
+                    }
+                    Err(error) => not_filled(&error),
+                }
+            }
+            Carrier::Empty => Filled::SourceDry,
         }
     }
 

@@ -2,21 +2,19 @@
 
 use super::tools::{Fate, Tools};
 use super::tunnel::Tunnel;
+use crate::logic::bursts::Bursts;
 use crate::logic::ending::Side;
 use crate::logic::flow::{Filled, Flow, Poured, Step};
 use crate::logic::reason::Reason;
 use crate::logic::session::{Action, Input};
 use crate::logic::watch::Direction;
-use crate::net::carrier::{Carrier, LITTLE_BYTES};
+use crate::net::carrier::Carrier;
 use crate::net::kernel::Kernel;
 use crate::net::pools::{BUFFER_BYTES, Pools};
 use crate::observe::histograms::Measure;
 
 /// Bytes one flow may fill in a turn. A tunnel flat out yields to the others after four pipes.
 const BUDGET_BYTES: usize = 256 * 1024;
-/// Small bursts in a row after which another is expected. One is not enough: the end of a handshake
-/// is small, and an upload follows it.
-const LITTLE_BURSTS: u8 = 2;
 /// Record headers that may stand between the bytes of a held hello (5 bytes each, 4,096 records).
 const FRAMING_BYTES: usize = 5 * 4096;
 
@@ -25,37 +23,16 @@ const FRAMING_BYTES: usize = 5 * 4096;
 pub struct Line<K: Kernel> {
     pub(super) flow: Flow,
     pub(super) carrier: Carrier<K>,
-    /// Bytes since the source was last dry.
-    burst_bytes: usize,
-    /// So many bursts in a row were small; after two the next one is expected to be.
-    little_bursts: u8,
+    bursts: Bursts,
 }
 
 impl<K: Kernel> Line<K> {
-    /// Agents send much and are answered with little; each direction learns otherwise by itself.
+    /// Agents send much and are answered with little, until bursts show otherwise.
     pub(super) fn new(direction: Direction) -> Line<K> {
         Line {
             flow: Flow::new(),
             carrier: Carrier::Empty,
-            burst_bytes: 0,
-            little_bursts: if direction == Direction::Down { LITTLE_BURSTS } else { 0 },
-        }
-    }
-
-    /// An end brings little with it: the last record of a handshake or of a connection, or nothing.
-    fn expects_little(&self) -> bool {
-        let little = self.little_bursts >= LITTLE_BURSTS || self.flow.is_end_near();
-        little && self.burst_bytes == 0
-    }
-
-    fn learn(&mut self, filled: Filled) {
-        if let Filled::Moved(bytes) | Filled::MovedAll(bytes) = filled {
-            self.burst_bytes += bytes;
-        }
-        if matches!(filled, Filled::MovedAll(_) | Filled::SourceDry) && self.burst_bytes > 0 {
-            let little = self.burst_bytes <= LITTLE_BYTES;
-            self.little_bursts = if little { self.little_bursts.saturating_add(1) } else { 0 };
-            self.burst_bytes = 0;
+            bursts: Bursts::new(direction == Direction::Down),
         }
     }
 
@@ -145,13 +122,13 @@ impl<K: Kernel> Tunnel<K> {
                         let hold_bytes_max = hello_bytes + FRAMING_BYTES + BUFFER_BYTES;
                         let Tools { kernel, pools, .. } = tools;
                         line.carrier.fill_visibly(kernel, source, pools, hold_bytes_max)
-                    } else if line.expects_little() {
-                        line.carrier.fill_little(&mut tools.kernel, source, &mut tools.pools)
                     } else {
-                        line.carrier.fill(&mut tools.kernel, source, &mut tools.pools)
+                        let piece = line.bursts.piece(line.flow.is_end_near());
+                        let Tools { kernel, pools, .. } = tools;
+                        line.carrier.fill(piece, kernel, source, pools)
                     };
                     if !self.session.is_watching() {
-                        line.learn(filled);
+                        line.bursts.learn(filled);
                     }
                     line.flow.filled(filled);
                     if let Some(left) = self.after_fill(direction, filled, fresh, budget, tools) {

@@ -1,0 +1,109 @@
+//! What the bursts of one flow have been like, so that the next bytes are moved in the cheapest way.
+//!
+//! A burst is what comes between two moments at which the source is dry. Agents send much and are
+//! answered with little; each direction learns by itself which of the two it carries.
+
+use super::flow::Filled;
+
+/// What is copied rather than spliced: one system call each way without a probe for more.
+pub const LITTLE_BYTES: usize = 16 * 1024;
+/// Small bursts in a row after which another is expected. One is not enough: the end of a handshake
+/// is small, and an upload follows it.
+const LITTLE_BURSTS: u8 = 2;
+
+/// How much to move at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Up to [`LITTLE_BYTES`], by read and write.
+    Little,
+    /// All that there is and fits, for the fewest steps.
+    Whole,
+}
+
+/// The bursts of one flow so far.
+#[derive(Debug)]
+pub struct Bursts {
+    /// Bytes since the source was last dry.
+    bytes: usize,
+    /// So many bursts in a row were small.
+    little: u8,
+}
+
+impl Bursts {
+    /// Of a flow that nothing has come through yet.
+    pub fn new(expects_little: bool) -> Bursts {
+        Bursts { bytes: 0, little: if expects_little { LITTLE_BURSTS } else { 0 } }
+    }
+
+    /// How to move what comes next. An end brings little with it: the last record of a handshake or of
+    /// a connection, or nothing.
+    pub fn piece(&self, is_end_near: bool) -> Piece {
+        let little = self.little >= LITTLE_BURSTS || is_end_near;
+        if little && self.bytes == 0 { Piece::Little } else { Piece::Whole }
+    }
+
+    /// Takes note of how a fill went.
+    pub fn learn(&mut self, filled: Filled) {
+        if let Filled::Moved(bytes) | Filled::MovedAll(bytes) = filled {
+            self.bytes += bytes;
+        }
+        if matches!(filled, Filled::MovedAll(_) | Filled::SourceDry) && self.bytes > 0 {
+            let little = self.bytes <= LITTLE_BYTES;
+            self.little = if little { self.little.saturating_add(1) } else { 0 };
+            self.bytes = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(bursts: &[usize]) -> Bursts {
+        let mut all = Bursts::new(false);
+        for bytes in bursts {
+            all.learn(Filled::Moved(*bytes));
+            all.learn(Filled::SourceDry);
+        }
+        all
+    }
+
+    #[test]
+    fn little_is_expected_after_two_little_bursts_until_one_is_large() {
+        for (bursts, piece) in [
+            (&[][..], Piece::Whole),
+            (&[900], Piece::Whole),
+            (&[900, LITTLE_BYTES], Piece::Little),
+            (&[900, 900, LITTLE_BYTES + 1], Piece::Whole),
+            (&[900, 900, LITTLE_BYTES + 1, 900], Piece::Whole),
+        ] {
+            assert_eq!(after(bursts).piece(false), piece, "{bursts:?}");
+        }
+        assert_eq!(Bursts::new(true).piece(false), Piece::Little);
+    }
+
+    #[test]
+    fn a_burst_that_goes_on_is_not_little_any_more() {
+        let mut bursts = Bursts::new(true);
+        bursts.learn(Filled::Moved(LITTLE_BYTES));
+        assert_eq!(bursts.piece(false), Piece::Whole);
+        bursts.learn(Filled::Moved(1));
+        bursts.learn(Filled::SourceDry);
+        assert_eq!(bursts.piece(false), Piece::Whole);
+    }
+
+    #[test]
+    fn an_end_brings_little_with_it() {
+        assert_eq!(after(&[200_000]).piece(true), Piece::Little);
+        let mut bursts = after(&[200_000]);
+        bursts.learn(Filled::Moved(1));
+        assert_eq!(bursts.piece(true), Piece::Whole, "not in the midst of a burst");
+    }
+
+    #[test]
+    fn a_source_that_is_dry_at_once_is_no_burst() {
+        let mut bursts = after(&[900]);
+        bursts.learn(Filled::SourceDry);
+        assert_eq!(bursts.piece(false), Piece::Whole);
+    }
+}

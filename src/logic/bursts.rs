@@ -7,6 +7,13 @@ use super::flow::Filled;
 
 /// What is copied rather than spliced: one system call each way without a probe for more.
 pub const LITTLE_BYTES: usize = 16 * 1024;
+/// What is moved at a time in bulk: forty whole segments of Ethernet with timestamps (1,448 bytes each),
+/// which is one packet over loopback. Larger pieces took twice the processor (PERF.md, "What was
+/// tried").
+pub const BULK_PIECE_BYTES: usize = 40 * 1448;
+/// A burst of more is longer than an upload of the documented load (200 KB), which is better moved at
+/// once.
+const UPLOAD_BYTES: usize = 256 * 1024;
 /// Small bursts in a row after which another is expected. One is not enough: the end of a handshake
 /// is small, and an upload follows it.
 const LITTLE_BURSTS: u8 = 2;
@@ -18,6 +25,8 @@ pub enum Piece {
     Little,
     /// All that there is and fits, for the fewest steps.
     Whole,
+    /// Up to [`BULK_PIECE_BYTES`]: the source fills and the sink drains meanwhile.
+    OfBulk,
 }
 
 /// The bursts of one flow so far.
@@ -27,29 +36,40 @@ pub struct Bursts {
     bytes: usize,
     /// So many bursts in a row were small.
     little: u8,
+    /// One was longer than an upload, and none has been small since.
+    are_bulk: bool,
 }
 
 impl Bursts {
     /// Of a flow that nothing has come through yet.
     pub fn new(expects_little: bool) -> Bursts {
-        Bursts { bytes: 0, little: if expects_little { LITTLE_BURSTS } else { 0 } }
+        let little = if expects_little { LITTLE_BURSTS } else { 0 };
+        Bursts { bytes: 0, little, are_bulk: false }
     }
 
     /// How to move what comes next. An end brings little with it: the last record of a handshake or of
     /// a connection, or nothing.
     pub fn piece(&self, is_end_near: bool) -> Piece {
-        let little = self.little >= LITTLE_BURSTS || is_end_near;
-        if little && self.bytes == 0 { Piece::Little } else { Piece::Whole }
+        let expects_little = self.little >= LITTLE_BURSTS || is_end_near;
+        if expects_little && self.bytes == 0 {
+            Piece::Little
+        } else if self.are_bulk {
+            Piece::OfBulk
+        } else {
+            Piece::Whole
+        }
     }
 
     /// Takes note of how a fill went.
     pub fn learn(&mut self, filled: Filled) {
         if let Filled::Moved(bytes) | Filled::MovedAll(bytes) = filled {
             self.bytes += bytes;
+            self.are_bulk |= self.bytes > UPLOAD_BYTES;
         }
         if matches!(filled, Filled::MovedAll(_) | Filled::SourceDry) && self.bytes > 0 {
             let little = self.bytes <= LITTLE_BYTES;
             self.little = if little { self.little.saturating_add(1) } else { 0 };
+            self.are_bulk &= !little;
             self.bytes = 0;
         }
     }
@@ -90,6 +110,24 @@ mod tests {
         bursts.learn(Filled::Moved(1));
         bursts.learn(Filled::SourceDry);
         assert_eq!(bursts.piece(false), Piece::Whole);
+    }
+
+    #[test]
+    fn bulk_begins_within_a_burst_and_lasts_until_a_little_one() {
+        let mut bursts = after(&[UPLOAD_BYTES]);
+        assert_eq!(bursts.piece(false), Piece::Whole);
+        bursts.learn(Filled::Moved(UPLOAD_BYTES));
+        assert_eq!(bursts.piece(false), Piece::Whole);
+        bursts.learn(Filled::Moved(1));
+        assert_eq!(bursts.piece(false), Piece::OfBulk);
+        for (bytes, piece) in
+            [(LITTLE_BYTES + 1, Piece::OfBulk), (LITTLE_BYTES, Piece::Whole), (1, Piece::Little)]
+        {
+            bursts.learn(Filled::SourceDry);
+            bursts.learn(Filled::Moved(bytes));
+            bursts.learn(Filled::SourceDry);
+            assert_eq!(bursts.piece(false), piece, "after {bytes}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::io;
 
 use super::kernel::Kernel;
 use super::pools::{Buffer, Pools};
-use crate::logic::bursts::{LITTLE_BYTES, Piece};
+use crate::logic::bursts::{BULK_PIECE_BYTES, LITTLE_BYTES, Piece};
 use crate::logic::flow::{Filled, Poured};
 
 /// Upper bound of one splice: more than any pipe takes, so that the pipe decides.
@@ -76,7 +76,8 @@ impl<K: Kernel> Carrier<K> {
     ) -> Filled {
         match piece {
             Piece::Little => self.fill_little(kernel, source, pools),
-            Piece::Whole => self.fill_much(kernel, source, pools),
+            Piece::Whole => self.fill_much(SPLICE_BYTES, kernel, source, pools),
+            Piece::OfBulk => self.fill_much(BULK_PIECE_BYTES, kernel, source, pools),
         }
     }
 
@@ -145,6 +146,7 @@ impl<K: Kernel> Carrier<K> {
 
     fn fill_much(
         &mut self,
+        bytes_max: usize,
         kernel: &mut K,
         source: &mut K::Stream,
         pools: &mut Pools<K>,
@@ -159,10 +161,10 @@ impl<K: Kernel> Carrier<K> {
             };
         }
         match self {
-            Carrier::Copy(buffer) => fill_buffer(buffer, kernel, source),
+            Carrier::Copy(buffer) => fill_room(buffer, bytes_max, kernel, source),
             Carrier::Splice(pipe, held) => {
                 debug_assert_eq!(*held, 0, "only an empty pipe is filled");
-                match kernel.fill_pipe(pipe, source, SPLICE_BYTES) {
+                match kernel.fill_pipe(pipe, source, bytes_max) {
                     Ok(0) => Filled::Ended,
                     Ok(moved) => {
                         *held = moved;
@@ -171,7 +173,7 @@ impl<K: Kernel> Carrier<K> {
                     Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                         self.release(pools);
                         pools.give_up_splicing();
-                        self.fill_much(kernel, source, pools)
+                        self.fill_much(bytes_max, kernel, source, pools)
                     }
                     Err(error) => not_filled(&error),
                 }

@@ -15,6 +15,7 @@ use crate::observe::status::{
 };
 
 use super::ask::{AskError, Running};
+use super::overridden;
 
 pub(super) const STATUS_EXAMPLE: &str = "\
 Example:
@@ -245,6 +246,10 @@ fn status_text(status: &Status, readiness: &str) -> String {
     if !configuration.needs_restart.is_empty() {
         table.text("Needs a restart", &configuration.needs_restart.join(", "));
     }
+    let overridden: Vec<String> = overridden::all(configuration).collect();
+    if !overridden.is_empty() {
+        table.text("Overridden", &overridden.join(", "));
+    }
     if let Some(refused) = &configuration.refused {
         let why = configuration.refused_why.as_deref().unwrap_or_default();
         table.text("Refused since", &format!("{refused}: {why}"));
@@ -471,6 +476,7 @@ mod tests {
         let mut shown = status(93_784.2, 0, 0);
         shown.configuration.refused = Some("2026-01-02T03:04:05.067Z".to_owned());
         shown.configuration.refused_why = Some("f:1:1: a\nf:2:2: b\x1b[2J".to_owned());
+        shown.configuration.overrides = vec!["listen".to_owned(), "new.key".to_owned()];
         shown.workers = vec![WorkerStatus { doing: "turns".to_owned(), ..WorkerStatus::default() }];
         let text = status_text(&shown, "worker 0 has not turned for 7 s\nworker 1 is over");
         for words in [
@@ -480,6 +486,7 @@ mod tests {
             "  2026-01-02T03:04:05.067Z: f:1:1: a\n",
             "  f:2:2: b[2J\n",
             "the defaults; there is no file",
+            "  listen (by `--listen`), new.key (by a flag for it)\n",
             "turns for 0 ms, 0 turns",
         ] {
             assert!(text.contains(words), "{words}: {text}");

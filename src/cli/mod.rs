@@ -9,5 +9,6 @@ mod explain;
 mod inspect;
 mod kept_feed;
 mod manual;
+mod overridden;
 pub mod run;
 mod suggest;

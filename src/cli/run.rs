@@ -82,6 +82,7 @@ fn serve(prepared: Prepared, accepting: Option<Accepting>, now: SystemTime) -> E
         notices: of_hosts.into_iter().collect(),
         file: place.file.clone(),
         is_from_file,
+        overrides: overrides.keys(),
         reread: Box::new(move || reread(&place, &overrides)),
     };
     match gateway::run(start) {

@@ -110,6 +110,15 @@ pub struct Overrides {
     pub log_format: Option<Format>,
 }
 
+impl Overrides {
+    /// The keys of the file whose place they take.
+    pub fn keys(&self) -> Vec<&'static str> {
+        let listen = (!self.listen.is_empty()).then_some("listen");
+        let format = self.log_format.map(|_| "events.format");
+        listen.into_iter().chain(format).collect()
+    }
+}
+
 impl Config {
     /// Lets the flags beat the file.
     pub fn apply(&mut self, overrides: &Overrides) {

@@ -21,6 +21,16 @@ pub struct Gauges {
     configuration: Mutex<Configuration>,
     relay_proxies: Mutex<Vec<Arc<RelayProxy>>>,
     feed: Mutex<Option<FeedGauge>>,
+    given: Given,
+}
+
+/// What the start gave, and the file cannot change for as long as the process runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// The keys of the file that do not count.
+    pub overrides: Vec<&'static str>,
+    /// The listening sockets were handed over, so that `listen` is among the keys.
+    pub inherited_sockets: bool,
 }
 
 /// The configuration in force, and what became of others.
@@ -125,6 +135,16 @@ impl FeedGauge {
     }
 }
 
+impl Given {
+    /// By flags that beat `overrides`, and by sockets where some were handed over.
+    pub fn new(mut overrides: Vec<&'static str>, inherited_sockets: bool) -> Given {
+        if inherited_sockets && !overrides.contains(&"listen") {
+            overrides.insert(0, "listen");
+        }
+        Given { overrides, inherited_sockets }
+    }
+}
+
 fn note(problem: &mut Option<FeedProblem>, at: SystemTime, why: &str) {
     let since = problem.as_ref().map_or(at, |problem| problem.since);
     *problem = Some(FeedProblem { since, at, why: why.to_owned() });
@@ -136,6 +156,7 @@ impl Gauges {
         now: Instant,
         wall: SystemTime,
         workers: Vec<Arc<WorkerGauges>>,
+        given: Given,
         generation: Generation,
     ) -> Gauges {
         Gauges {
@@ -149,6 +170,7 @@ impl Gauges {
             }),
             relay_proxies: Mutex::default(),
             feed: Mutex::default(),
+            given,
         }
     }
 
@@ -160,6 +182,11 @@ impl Gauges {
     /// How long it runs.
     pub fn uptime(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started.0)
+    }
+
+    /// What the start gave, and the file cannot change.
+    pub fn given(&self) -> &Given {
+        &self.given
     }
 
     /// The workers, by their index.
@@ -378,7 +405,8 @@ mod tests {
             allow_mode: AllowMode::Enforce,
             limits: Limits::default(),
         };
-        let gauges = Gauges::new(Instant::now(), wall, Vec::new(), generation.clone());
+        let gauges =
+            Gauges::new(Instant::now(), wall, Vec::new(), Given::default(), generation.clone());
         gauges.refuse(wall, "x".to_owned());
         gauges.refuse(wall, "y".to_owned());
         let shown = gauges.configuration();
@@ -387,5 +415,18 @@ mod tests {
         gauges.take_effect(Generation { number: 2, ..generation });
         let shown = gauges.configuration();
         assert_eq!((shown.generation.number, shown.refused, shown.refused_total), (2, None, 2));
+    }
+
+    #[test]
+    fn sockets_that_were_handed_over_beat_the_file_too() {
+        for (flags, inherited, overrides) in [
+            (vec![], false, vec![]),
+            (vec![], true, vec!["listen"]),
+            (vec!["listen"], true, vec!["listen"]),
+            (vec!["events.format"], true, vec!["listen", "events.format"]),
+        ] {
+            let given = Given::new(flags, inherited);
+            assert_eq!((given.overrides, given.inherited_sockets), (overrides, inherited));
+        }
     }
 }

@@ -80,6 +80,11 @@ pub struct ConfigurationStatus {
     pub changes: Vec<String>,
     /// The keys that the file has another value of than the process, which only a restart changes.
     pub needs_restart: Vec<String>,
+    /// The keys of the file that do not count until another start, as this one gave them a value: by
+    /// a flag of `sluice run`, or by sockets that were handed over.
+    pub overrides: Vec<String>,
+    /// The listening sockets were handed over at the start; `listen` is among the overrides then.
+    pub inherited_sockets: bool,
     /// `enforce`, or `report` where hosts that are not allowed are let through.
     pub allow_mode: String,
     /// Its file; none where the defaults are in force.
@@ -181,6 +186,7 @@ pub(super) fn status(counters: &Counters, gauges: &Gauges, inside: &dyn Inside) 
     let now = inside.now();
     let configuration = gauges.configuration();
     let Configuration { generation, refused, refused_total } = &configuration;
+    let given = gauges.given();
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: rfc_3339(gauges.started()),
@@ -192,6 +198,8 @@ pub(super) fn status(counters: &Counters, gauges: &Gauges, inside: &dyn Inside) 
             by: generation.by.clone(),
             changes: generation.changes.clone(),
             needs_restart: generation.needs_restart.clone(),
+            overrides: given.overrides.iter().map(|&key| key.to_owned()).collect(),
+            inherited_sockets: given.inherited_sockets,
             allow_mode: generation.allow_mode.as_str().to_owned(),
             file: generation.file.clone(),
             refused: refused.as_ref().map(|refused| rfc_3339(refused.at)),
@@ -345,6 +353,7 @@ mod tests {
         assert_eq!(status.version, env!("CARGO_PKG_VERSION"));
         assert_eq!(status.started, "1970-01-12T13:46:40.000Z");
         assert_eq!(status.listeners, ["127.0.0.1:8080"]);
+        assert_eq!(status.configuration.overrides, ["events.format"]);
         assert_eq!(status.workers[0].doing, "sleeps");
         assert_eq!((status.workers[1].doing.as_str(), status.workers[1].turns), ("turns", 1));
         assert_eq!(status.limits["head_ms"], 10_000);

@@ -26,7 +26,7 @@ use crate::net::resolver::Resolver;
 use crate::observe::admin::{Admin, Panel};
 use crate::observe::counters::Counters;
 use crate::observe::events::Event;
-use crate::observe::gauges::{Gauges, Generation};
+use crate::observe::gauges::{Gauges, Generation, Given};
 use crate::observe::liveness::Liveness;
 use crate::observe::outlets::{self, Events, Outlet};
 use crate::sys;
@@ -90,7 +90,7 @@ impl Gateway {
         counters: &Arc<Counters>,
         requests: &Sender<Request>,
     ) -> Result<Gateway, StartError> {
-        let Start { mut config, accepting, notices, reread, file, is_from_file } = start;
+        let Start { mut config, accepting, notices, reread, file, is_from_file, overrides } = start;
         panics::keep_quiet();
         // Whoever asks for it may be in another folder.
         let whole = std::path::absolute(&file).unwrap_or_else(|_| file.clone());
@@ -148,7 +148,9 @@ impl Gateway {
             limits: config.limits,
         };
         let worker_gauges = workers.iter().map(|hand| Arc::clone(&hand.gauges)).collect();
-        let gauges = Arc::new(Gauges::new(shell.clock(), wall(), worker_gauges, generation));
+        let given = Given::new(overrides, inherits);
+        let gauges = Gauges::new(shell.clock(), wall(), worker_gauges, given, generation);
+        let gauges = Arc::new(gauges);
         gauges.show_relay_proxies(roster.proxies());
         let panel = Panel {
             counters: Arc::clone(counters),

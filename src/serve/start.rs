@@ -32,6 +32,8 @@ pub struct Start {
     pub file: PathBuf,
     /// There is such a file; else the configuration is the defaults.
     pub is_from_file: bool,
+    /// The keys of the file that flags beat.
+    pub overrides: Vec<&'static str>,
 }
 
 /// Reads the configuration again; everything that is wrong with it.

@@ -1,6 +1,8 @@
 //! A change by a command reaches the gateway that runs with the file.
 
-use crate::support::gateway::{Gateway, SPLICE, Setup};
+use crate::support::admin::Admin;
+use crate::support::folder::Folder;
+use crate::support::gateway::{self, Gateway, SPLICE, Setup};
 use crate::support::server::Server;
 
 use super::program::{Site, command, run};
@@ -47,6 +49,42 @@ fn a_host_is_allowed_by_a_command_and_forbidden_by_another() {
 }
 
 #[test]
+fn what_a_flag_of_the_start_beats_is_told() {
+    let setup = Setup::new(SPLICE).listen("127.0.0.1:9").admin_at(&free_address());
+    let folder = Folder::new();
+    let file = folder.write("sluice.toml", &setup.text());
+    let mut start = gateway::command(None);
+    start.args(["run", "--listen", "127.0.0.1:0", "--log-format", "json", "--config"]).arg(&file);
+    let gateway = Gateway::started_by(start, file, folder);
+    let folder = gateway.folder().path();
+    let tell = |words: &[&str], told: &[&str]| {
+        let ran = run(command(gateway.file()).args(words), "");
+        ran.expect(&words.join(" "), 0, told, folder);
+        ran.out
+    };
+    for (words, flag) in [
+        (["config", "set", "listen", "127.0.0.1:10"], "--listen"),
+        (["config", "set", "events.format", "text"], "--log-format"),
+    ] {
+        let key = words[2];
+        let why = format!("is made, but the gateway that runs with it was started with `{flag}`");
+        let until = format!(": `{key}` counts only after a start without.");
+        assert!(!tell(&words, &[&why, &until]).contains("within 3 s"), "{key}");
+    }
+    // The flags win again, so that nothing of it is a change.
+    tell(&["reload"], &["generation 1: nothing has changed"]);
+    let addresses = format!("{}\n", gateway.address());
+    let overridden = "listen (by `--listen`), events.format (by `--log-format`)\n";
+    let shown = tell(&["status"], &[&addresses, overridden]);
+    assert_eq!(shown.matches("Overridden").count(), 1, "{shown}");
+    let status = Admin::of(&gateway).status();
+    let overrides = serde_json::json!(["listen", "events.format"]);
+    assert_eq!(status["configuration"]["overrides"], overrides, "{status}");
+    tell(&["allowed-host", "add", "a.test.com"], &["takes effect within 3 s"]);
+    gateway.stop();
+}
+
+#[test]
 fn a_command_claims_no_effect_that_it_does_not_know_of() {
     let setup = Setup::new(SPLICE).listen(&free_address()).admin_at(&free_address());
     let gateway = setup.start();
@@ -69,7 +107,11 @@ fn a_command_claims_no_effect_that_it_does_not_know_of() {
     gateway.stop();
     let off = Site::new("admin.listen = \"\"\n");
     off.expect("allowed-host add a.test.com", 0, &["on SIGHUP at once", "admin listener off"]);
+    off.expect("config set listen 8080", 0, &["and was started without `--listen`, on SIGHUP"]);
     let site = Site::new(&format!("admin.listen = \"{}\"\n", free_address()));
+    let unflagged = "is taken within 3 s by a gateway that runs with it and was started without";
+    site.expect("config set listen 8080", 0, &[&format!("{unflagged} `--listen`;")]);
+    site.expect("config set events.format json", 0, &[&format!("{unflagged} `--log-format`;")]);
     site.expect(
         "allowed-host add a.test.com",
         0,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::support::admin::Admin;
 use crate::support::deadline::{PATIENCE, until};
 use crate::support::folder::Folder;
 use crate::support::gateway::{Gateway, SPLICE, Setup, command};
@@ -81,7 +82,7 @@ fn a_socket_that_the_manager_holds_is_served() {
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = held.local_addr().unwrap();
     let folder = Folder::new();
-    let file = folder.write("sluice.toml", &Setup::new(SPLICE).text());
+    let file = folder.write("sluice.toml", &Setup::new(SPLICE).admin().text());
     // Descriptor 3 is the first that a manager hands over; the shell keeps its process id.
     let mut command = std::process::Command::new("sh");
     command.arg("-c").arg(
@@ -95,5 +96,8 @@ fn a_socket_that_the_manager_holds_is_served() {
     let mut client = Peer::connect(address);
     client.send(b"GET /healthz HTTP/1.1\r\n\r\n");
     assert_eq!(Reply::read(&mut client).status, 200);
+    let configuration = &Admin::of(&gateway).status()["configuration"];
+    assert_eq!(configuration["overrides"], serde_json::json!(["listen"]), "{configuration}");
+    assert_eq!(configuration["inherited_sockets"], true, "{configuration}");
     gateway.stop();
 }

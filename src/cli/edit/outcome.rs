@@ -9,10 +9,11 @@ use crate::config::edit::text::Unfit;
 use crate::config::load;
 use crate::config::place::{self, Place};
 use crate::config::problem::Problem;
-use crate::observe::status::Status;
+use crate::observe::status::{ConfigurationStatus, Status};
 
 use super::super::ask::{AskError, Running};
 use super::super::command::USAGE;
+use super::super::overridden;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug)]
@@ -116,6 +117,9 @@ pub(super) fn effect(outcome: &Outcome, place: &Place, keys: &[&str]) -> Option<
         true => format!("`sluice reload --config {}`", place.file.display()),
         false => "`sluice reload`".to_owned(),
     };
+    let flag = keys.iter().find_map(|key| overridden::flag(key));
+    let unflagged =
+        flag.map(|flag| format!(" and was started without `{flag}`")).unwrap_or_default();
     let when = match gateway_of(&outcome.file, place) {
         Known::Other(other) => format!(
             "is made, but the gateway that answers at its admin.listen runs with {other} and takes \
@@ -125,29 +129,43 @@ pub(super) fn effect(outcome: &Outcome, place: &Place, keys: &[&str]) -> Option<
             "takes effect when a gateway starts with it: workers need a restart".to_owned()
         }
         // Whoever asks by this file asks where the gateway does not listen yet, or never will.
-        Known::Off => {
-            "is taken within 3 s by a gateway that runs with it, on SIGHUP at once; with \
-                       the admin listener off `sluice reload` cannot ask it"
-                .to_owned()
-        }
+        Known::Off => format!(
+            "is taken within 3 s by a gateway that runs with it{unflagged}, on SIGHUP at once; with \
+             the admin listener off `sluice reload` cannot ask it"
+        ),
         _ if keys.contains(&"admin.listen") => {
             "is taken within 3 s by a gateway that runs with it, on SIGHUP at once".to_owned()
         }
         Known::Draining => {
             "is made, but the gateway that runs with it is stopping and takes no change".to_owned()
         }
-        Known::Same => format!("takes effect within 3 s; {reload} does it at once"),
-        Known::Nothing => {
-            format!("is taken within 3 s by a gateway that runs with it; {reload} does it at once")
-        }
+        Known::Same(configuration) => match beaten(&configuration, keys) {
+            Some(told) => told,
+            None => format!("takes effect within 3 s; {reload} does it at once"),
+        },
+        Known::Nothing => format!(
+            "is taken within 3 s by a gateway that runs with it{unflagged}; {reload} does it at once"
+        ),
     };
     Some(format!("{created}The change in {file} {when}."))
 }
 
+/// Why a change of `keys` has no effect on a gateway that runs with their file.
+fn beaten(configuration: &ConfigurationStatus, keys: &[&str]) -> Option<String> {
+    let told = |key: &&str| {
+        let by = overridden::by(configuration, key)?;
+        Some(format!(
+            "is made, but the gateway that runs with it was started with {by}: `{key}` counts only \
+             after a start without"
+        ))
+    };
+    keys.iter().find_map(told)
+}
+
 /// What is known of the gateway that a change is meant for.
 enum Known {
-    /// It runs with this file.
-    Same,
+    /// It runs with this file; this is in force there.
+    Same(Box<ConfigurationStatus>),
     /// It runs with this file, and is about to stop.
     Draining,
     /// The configuration has no admin listener at which it could be asked.
@@ -165,10 +183,10 @@ fn gateway_of(file: &Path, place: &Place) -> Known {
         Err(_) => return Known::Nothing,
     };
     let Ok(status) = serde_json::from_str::<Status>(&body) else { return Known::Nothing };
-    let Some(runs_with) = status.configuration.file else { return Known::Nothing };
+    let Some(runs_with) = status.configuration.file.clone() else { return Known::Nothing };
     match (std::fs::canonicalize(&runs_with), std::fs::canonicalize(file)) {
         (Ok(one), Ok(other)) if one == other && status.draining => Known::Draining,
-        (Ok(one), Ok(other)) if one == other => Known::Same,
+        (Ok(one), Ok(other)) if one == other => Known::Same(Box::new(status.configuration)),
         (Ok(_), Ok(_)) => Known::Other(runs_with),
         // A relative name, or one of another root, as in a container.
         _ => Known::Nothing,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use super::super::counters::Counters;
-use super::super::gauges::{Gauges, Generation, WorkerGauges};
+use super::super::gauges::{Gauges, Generation, Given, WorkerGauges};
 use super::super::status::{Descriptors, Inside};
 use super::routes::{Panel, Reload};
 use crate::logic::limits::Limits;
@@ -41,9 +41,10 @@ pub(crate) fn panel(now: Instant) -> Sample {
         allow_mode: AllowMode::Enforce,
         limits: Limits::default(),
     };
+    let given = Given::new(vec!["events.format"], false);
     Sample {
         counters: Arc::new(Counters::new()),
-        gauges: Arc::new(Gauges::new(now, wall, workers, generation)),
+        gauges: Arc::new(Gauges::new(now, wall, workers, given, generation)),
         inside: Arc::new(Fixed(Mutex::new((now, 0)))),
         reload: None,
     }

@@ -42,3 +42,19 @@ fn what_is_no_location_is_told_and_changes_nothing() {
         assert_eq!(site.text(), "workers = 1\n", "{line}");
     }
 }
+
+#[test]
+fn locations_with_a_header_for_each_come_change_and_go() {
+    let first = "[[azure.hybrid_workers]]\nlocation = 'we' # by its code\n";
+    let site = Site::new(first);
+    site.expect("hybrid-worker add we --registered cmdlet", 0, &["has other options now"]);
+    assert_eq!(site.text(), format!("{first}registered = \"cmdlet\"\n"));
+    site.expect("hybrid-worker add we --registered automatic", 0, &["registered automatic"]);
+    assert_eq!(site.text(), first);
+    site.expect("hybrid-worker add Japan", 0, &["Japan East is on the list now"]);
+    let japan = "[[azure.hybrid_workers]]\nlocation = \"Japan East\"\n";
+    assert_eq!(site.text(), format!("{first}\n{japan}"));
+    site.expect("hybrid-worker remove Atlantis", 2, &["no such location"]);
+    site.expect("hybrid-worker remove WestEurope", 0, &["West Europe is off the list"]);
+    assert_eq!(site.text(), japan);
+}

@@ -127,14 +127,35 @@ fn strings_take_the_place_of_tables_by_config_set() {
 }
 
 #[test]
-fn a_header_for_each_workspace_is_read_and_left_to_the_hand() {
-    let text = format!("[[azure.workspaces]]\nid = \"{ID}\"\n");
+fn workspaces_with_a_header_for_each_come_change_and_go() {
+    let text = format!(
+        "[azure] # ours\ncloud = \"public\"\n\n# the fleet\n[[azure.workspaces]]\nid = \"{ID}\" # one\n\n[limits]\n"
+    );
     let site = Site::new(&text);
     site.expect("check", 0, &["from azure"]);
     site.expect("workspace list", 0, &[ID, "cloud public"]);
-    site.expect(&format!("workspace remove {ID}"), 1, &["edit it by hand"]);
+    let there = "is on the list already (/sluice.toml:5:1): cloud public";
+    site.expect(&format!("workspace add {ID}"), 0, &[there]);
+    site.expect(&format!("workspace add {OTHER}"), 0, &["is on the list now", "patterns follow"]);
+    let with = |more: &str| text.replace("\n\n[limits]", &format!("\n\n{more}\n[limits]"));
+    let other = format!("[[azure.workspaces]]\nid = \"{OTHER}\"\n");
+    assert_eq!(site.text(), with(&other));
+    let usgov = "--cloud usgov --region usgovvirginia,usgovtexas";
+    site.expect(&format!("workspace add {OTHER} {usgov}"), 0, &["has other options now"]);
+    let regions = "regions = [\"usgovvirginia\", \"usgovtexas\"]";
+    assert_eq!(site.text(), with(&format!("{other}cloud = \"usgov\"\n{regions}\n")));
+    site.expect(&format!("workspace remove {OTHER}"), 0, &["is off the list", "No longer follow"]);
     assert_eq!(site.text(), text);
-    site.expect("allowed-host add a.test.com", 0, &["a.test.com is allowed now"]);
+    site.expect("config get azure.workspaces", 0, &[&format!("[{{ id = \"{ID}\" }}]\n")]);
+    site.expect(&format!("config set azure.workspaces {OTHER}"), 0, &["azure.workspaces = ["]);
+    let list = format!("workspaces = [\"{OTHER}\"]");
+    assert_eq!(
+        site.text(),
+        format!("[azure] # ours\ncloud = \"public\"\n{list}\n\n# the fleet\n\n[limits]\n")
+    );
+    let site = Site::new(&format!("[[azure.workspaces]]\nid = \"{ID}\"\n"));
+    site.expect(&format!("workspace remove {ID}"), 0, &["No workspace is on it now"]);
+    assert_eq!(site.text(), "");
 }
 
 #[test]

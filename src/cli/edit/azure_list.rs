@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::azure::catalog::Catalog;
 use crate::config::edit::change::Change;
+use crate::config::edit::headers::Parts;
 use crate::config::edit::text::Unfit;
 use crate::config::load;
 use crate::config::schema::Config;
@@ -35,7 +36,7 @@ pub(super) struct Entry {
     /// Its options in words.
     pub(super) options: String,
     /// The whole, as TOML spells it.
-    pub(super) value: String,
+    pub(super) parts: Parts,
 }
 
 /// The entries, a line for each.
@@ -68,9 +69,9 @@ pub(super) fn add(
         for entry in asked {
             let shown = &entry.shown;
             match there.iter().position(|one| one.name == entry.name) {
-                Some(at) if has_options && there[at].value != entry.value => {
+                Some(at) if has_options && there[at].parts != entry.parts => {
                     told.push(format!("{shown} has other options now: {}.", entry.options));
-                    change.text.replace(list.key, at, &entry.value).or_wrong(change)?;
+                    change.text.replace_entry(list.key, at, &entry.parts).or_wrong(change)?;
                 }
                 Some(at) => {
                     let origin = origin(change, list, at);
@@ -84,8 +85,8 @@ pub(super) fn add(
                 }
             }
         }
-        let values: Vec<String> = new.into_iter().map(|entry| entry.value).collect();
-        change.text.append_values(list.key, &values).or_wrong(change)?;
+        let new: Vec<Parts> = new.into_iter().map(|entry| entry.parts).collect();
+        change.text.append_entries(list.key, &new).or_wrong(change)?;
         told.extend(consequences(change, &before));
         Ok(told)
     })

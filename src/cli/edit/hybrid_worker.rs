@@ -114,16 +114,15 @@ fn asked(
 fn entry(worker: &HybridWorker, catalog: &Catalog) -> Entry {
     let name = catalog.shown(&worker.code);
     let way = worker.registered.as_str();
-    let value = match worker.registered {
-        Registered::Automatic => quoted(name),
-        Registered::Cmdlet => {
-            format!("{{ location = {}, registered = {} }}", quoted(name), quoted(way))
-        }
+    let registered = match worker.registered {
+        Registered::Automatic => None,
+        Registered::Cmdlet => Some(("registered", quoted(way))),
     };
+    let parts = [("location", quoted(name))].into_iter().chain(registered).collect();
     Entry {
         name: worker.code.to_string(),
         shown: name.to_owned(),
         options: format!("code {}, registered {way}", worker.code),
-        value,
+        parts,
     }
 }

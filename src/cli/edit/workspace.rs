@@ -126,15 +126,9 @@ fn asked(flags: &AddFlags, config: &Config) -> Result<Vec<Entry>, Failure> {
 fn entry(workspace: &Workspace, config: &Config) -> Entry {
     let id = workspace.id.as_str();
     let own: Vec<String> = workspace.regions.iter().map(|region| quoted(region.as_str())).collect();
-    let cloud = workspace.cloud.map(|cloud| format!("cloud = {}", quoted(cloud.as_str())));
-    let regions = (!own.is_empty()).then(|| format!("regions = [{}]", own.join(", ")));
-    let value = match (&cloud, &regions) {
-        (None, None) => quoted(id),
-        _ => {
-            let parts = [Some(format!("id = {}", quoted(id))), cloud, regions];
-            format!("{{ {} }}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
-        }
-    };
+    let cloud = workspace.cloud.map(|cloud| ("cloud", quoted(cloud.as_str())));
+    let regions = (!own.is_empty()).then(|| ("regions", format!("[{}]", own.join(", "))));
+    let parts = [Some(("id", quoted(id))), cloud, regions].into_iter().flatten().collect();
     let in_force = if own.is_empty() { &config.azure.regions } else { &workspace.regions };
     let names: Vec<&str> = in_force.iter().map(Region::as_str).collect();
     let regions = match names.len() {
@@ -147,6 +141,6 @@ fn entry(workspace: &Workspace, config: &Config) -> Entry {
         name: id.to_owned(),
         shown: id.to_owned(),
         options: format!("cloud {cloud}{regions}"),
-        value,
+        parts,
     }
 }

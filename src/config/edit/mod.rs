@@ -3,6 +3,7 @@
 
 mod array;
 pub mod change;
+pub mod headers;
 pub(crate) mod held;
 pub mod secret;
 pub mod text;

@@ -77,9 +77,12 @@ impl Text {
     /// Where the entries of the list at `path` begin, whatever they are; none where there is no list.
     pub fn offsets(&self, path: &str) -> Vec<usize> {
         let Ok(document) = Document::parse(self.as_str()) else { return Vec::new() };
-        let way = Way::along(document.as_item(), path);
-        let Some(array) = way.found().and_then(Item::as_array) else { return Vec::new() };
-        array.iter().filter_map(Value::span).map(|span| span.start).collect()
+        let spans: Vec<_> = match Way::along(document.as_item(), path).found() {
+            Some(Item::Value(Value::Array(array))) => array.iter().map(Value::span).collect(),
+            Some(Item::ArrayOfTables(tables)) => tables.iter().map(Table::span).collect(),
+            _ => Vec::new(),
+        };
+        spans.into_iter().flatten().map(|span| span.start).collect()
     }
 
     /// Gives the key at `path` a value, as TOML spells it.
@@ -110,7 +113,7 @@ impl Text {
     ///
     /// # Errors
     /// The text is not fit for it.
-    pub fn append_values(&mut self, path: &str, values: &[String]) -> Result<(), Unfit> {
+    pub(super) fn append_values(&mut self, path: &str, values: &[String]) -> Result<(), Unfit> {
         if values.is_empty() {
             return Ok(());
         }
@@ -125,7 +128,7 @@ impl Text {
     ///
     /// # Errors
     /// The text is not fit for it.
-    pub fn replace(&mut self, path: &str, place: usize, value: &str) -> Result<(), Unfit> {
+    pub(super) fn replace(&mut self, path: &str, place: usize, value: &str) -> Result<(), Unfit> {
         if place >= self.offsets(path).len() {
             return Err(Unfit);
         }
@@ -137,6 +140,9 @@ impl Text {
     /// # Errors
     /// The text is not fit for it.
     pub fn take_out(&mut self, path: &str, places: &[usize]) -> Result<(), Unfit> {
+        if self.has_headers(path) {
+            return self.take_out_headers(path, places);
+        }
         self.change_list(path, |array| array.remove(places))
     }
 
@@ -145,6 +151,10 @@ impl Text {
     /// # Errors
     /// The text is not fit for it.
     pub fn set_list(&mut self, path: &str, entries: &[String]) -> Result<(), Unfit> {
+        if self.has_headers(path) {
+            let all: Vec<usize> = (0..self.offsets(path).len()).collect();
+            self.take_out(path, &all)?;
+        }
         if !self.has(path) {
             let values: Vec<String> = entries.iter().map(|entry| quoted(entry)).collect();
             return self.set(path, &self.list(&values));
@@ -284,7 +294,7 @@ impl Text {
     }
 
     /// A line at the begin of a line, also where the last one has no end.
-    fn line_at(&self, at: usize, line: &str) -> Splice {
+    pub(super) fn line_at(&self, at: usize, line: &str) -> Splice {
         let before = &self.0[..at];
         let end = if before.is_empty() || before.ends_with('\n') { "" } else { self.line_end() };
         Splice { at: at..at, by: format!("{end}{line}") }
@@ -303,14 +313,14 @@ impl Text {
     }
 
     /// How the first line ends, and so every new one.
-    fn line_end(&self) -> &'static str {
+    pub(super) fn line_end(&self) -> &'static str {
         match self.0.find('\n') {
             Some(newline) if self.0[..newline].ends_with('\r') => "\r\n",
             _ => "\n",
         }
     }
 
-    fn apply(&mut self, mut splices: Vec<Splice>) {
+    pub(super) fn apply(&mut self, mut splices: Vec<Splice>) {
         splices.sort_by_key(|splice| splice.at.start);
         for splice in splices.into_iter().rev() {
             self.0.replace_range(splice.at, &splice.by);
@@ -331,12 +341,12 @@ fn below_heading(text: &str) -> usize {
     if blank.trim().is_empty() { heading + blank.len() } else { 0 }
 }
 
-fn line_begin(text: &str, at: usize) -> usize {
+pub(super) fn line_begin(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |newline| newline + 1)
 }
 
 /// The begin of the next line.
-fn line_end(text: &str, at: usize) -> usize {
+pub(super) fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |newline| at + newline + 1)
 }
 

@@ -105,7 +105,8 @@ pub(super) fn end_of_values(table: &dyn TableLike) -> Option<(usize, usize)> {
     last
 }
 
-/// Every value below `table` by its path, whatever it is spelled like.
+/// Every value below `table` by its path, whatever it is spelled like: a list with a header for each
+/// entry is a list.
 pub(super) fn gather(table: &dyn TableLike, prefix: &str, values: &mut BTreeMap<String, String>) {
     for (name, item) in table.iter() {
         let path = format!("{prefix}{name}");
@@ -116,16 +117,14 @@ pub(super) fn gather(table: &dyn TableLike, prefix: &str, values: &mut BTreeMap<
                 values.insert(path, meaning(value));
             }
             Item::ArrayOfTables(tables) => {
-                for (index, table) in tables.iter().enumerate() {
-                    gather(table, &format!("{path}.{index}."), values);
-                }
+                values.insert(path, meaning(&Value::Array(tables.clone().into_array())));
             }
             Item::None => {}
         }
     }
 }
 
-fn meaning(value: &Value) -> String {
+pub(super) fn meaning(value: &Value) -> String {
     match value {
         Value::String(text) => quoted(text.value()),
         Value::Array(entries) => {

@@ -7,10 +7,8 @@ use super::flow::Filled;
 
 /// What is copied rather than spliced: one system call each way without a probe for more.
 pub const LITTLE_BYTES: usize = 16 * 1024;
-/// What is moved at a time in bulk: forty whole segments of Ethernet with timestamps (1,448 bytes each),
-/// which is one packet over loopback. Larger pieces took twice the processor (PERF.md, "What was
-/// tried").
-pub const BULK_PIECE_BYTES: usize = 40 * 1448;
+/// One packet of a paced sink: forty whole segments of Ethernet with timestamps (1,448 bytes each).
+pub const PACKET_BYTES: usize = 40 * 1448;
 /// A burst of more is longer than an upload of the documented load (200 KB), which is better moved at
 /// once.
 const UPLOAD_BYTES: usize = 256 * 1024;
@@ -25,8 +23,9 @@ pub enum Piece {
     Little,
     /// All that there is and fits, for the fewest steps.
     Whole,
-    /// Up to [`BULK_PIECE_BYTES`]: the source fills and the sink drains meanwhile.
-    OfBulk,
+    /// Up to [`PACKET_BYTES`]. A paced sink sends what goes beyond a packet from a timer's interrupt,
+    /// which cost as much again as the sending (PERF.md, "What was tried").
+    Packet,
 }
 
 /// The bursts of one flow so far.
@@ -38,23 +37,25 @@ pub struct Bursts {
     little: u8,
     /// One was longer than an upload, and none has been small since.
     are_bulk: bool,
+    /// Asked once, by the first bulk.
+    is_sink_paced: Option<bool>,
 }
 
 impl Bursts {
     /// Of a flow that nothing has come through yet.
     pub fn new(expects_little: bool) -> Bursts {
         let little = if expects_little { LITTLE_BURSTS } else { 0 };
-        Bursts { bytes: 0, little, are_bulk: false }
+        Bursts { bytes: 0, little, are_bulk: false, is_sink_paced: None }
     }
 
     /// How to move what comes next. An end brings little with it: the last record of a handshake or of
     /// a connection, or nothing.
-    pub fn piece(&self, is_end_near: bool) -> Piece {
+    pub fn piece(&mut self, is_end_near: bool, is_sink_paced: impl FnOnce() -> bool) -> Piece {
         let expects_little = self.little >= LITTLE_BURSTS || is_end_near;
         if expects_little && self.bytes == 0 {
             Piece::Little
-        } else if self.are_bulk {
-            Piece::OfBulk
+        } else if self.are_bulk && *self.is_sink_paced.get_or_insert_with(is_sink_paced) {
+            Piece::Packet
         } else {
             Piece::Whole
         }
@@ -97,51 +98,67 @@ mod tests {
             (&[900, 900, LITTLE_BYTES + 1], Piece::Whole),
             (&[900, 900, LITTLE_BYTES + 1, 900], Piece::Whole),
         ] {
-            assert_eq!(after(bursts).piece(false), piece, "{bursts:?}");
+            assert_eq!(after(bursts).piece(false, || true), piece, "{bursts:?}");
         }
-        assert_eq!(Bursts::new(true).piece(false), Piece::Little);
+        let mut fresh = Bursts::new(true);
+        assert_eq!(fresh.piece(false, || true), Piece::Little);
     }
 
     #[test]
     fn a_burst_that_goes_on_is_not_little_any_more() {
         let mut bursts = Bursts::new(true);
         bursts.learn(Filled::Moved(LITTLE_BYTES));
-        assert_eq!(bursts.piece(false), Piece::Whole);
+        assert_eq!(bursts.piece(false, || true), Piece::Whole);
         bursts.learn(Filled::Moved(1));
         bursts.learn(Filled::SourceDry);
-        assert_eq!(bursts.piece(false), Piece::Whole);
+        assert_eq!(bursts.piece(false, || true), Piece::Whole);
     }
 
     #[test]
     fn bulk_begins_within_a_burst_and_lasts_until_a_little_one() {
         let mut bursts = after(&[UPLOAD_BYTES]);
-        assert_eq!(bursts.piece(false), Piece::Whole);
+        assert_eq!(bursts.piece(false, || true), Piece::Whole);
         bursts.learn(Filled::Moved(UPLOAD_BYTES));
-        assert_eq!(bursts.piece(false), Piece::Whole);
+        assert_eq!(bursts.piece(false, || true), Piece::Whole);
         bursts.learn(Filled::Moved(1));
-        assert_eq!(bursts.piece(false), Piece::OfBulk);
+        assert_eq!(bursts.piece(false, || true), Piece::Packet);
         for (bytes, piece) in
-            [(LITTLE_BYTES + 1, Piece::OfBulk), (LITTLE_BYTES, Piece::Whole), (1, Piece::Little)]
+            [(LITTLE_BYTES + 1, Piece::Packet), (LITTLE_BYTES, Piece::Whole), (1, Piece::Little)]
         {
             bursts.learn(Filled::SourceDry);
             bursts.learn(Filled::Moved(bytes));
             bursts.learn(Filled::SourceDry);
-            assert_eq!(bursts.piece(false), piece, "after {bytes}");
+            assert_eq!(bursts.piece(false, || true), piece, "after {bytes}");
         }
     }
 
     #[test]
+    fn bulk_stays_whole_for_a_sink_that_is_not_paced_which_is_asked_once() {
+        let mut asked = 0;
+        let mut bursts = Bursts::new(false);
+        for bytes in [UPLOAD_BYTES, 1, 1] {
+            bursts.learn(Filled::Moved(bytes));
+            let piece = bursts.piece(false, || {
+                asked += 1;
+                false
+            });
+            assert_eq!(piece, Piece::Whole);
+        }
+        assert_eq!(asked, 1);
+    }
+
+    #[test]
     fn an_end_brings_little_with_it() {
-        assert_eq!(after(&[200_000]).piece(true), Piece::Little);
+        assert_eq!(after(&[200_000]).piece(true, || true), Piece::Little);
         let mut bursts = after(&[200_000]);
         bursts.learn(Filled::Moved(1));
-        assert_eq!(bursts.piece(true), Piece::Whole, "not in the midst of a burst");
+        assert_eq!(bursts.piece(true, || true), Piece::Whole, "not in the midst of a burst");
     }
 
     #[test]
     fn a_source_that_is_dry_at_once_is_no_burst() {
         let mut bursts = after(&[900]);
         bursts.learn(Filled::SourceDry);
-        assert_eq!(bursts.piece(false), Piece::Whole);
+        assert_eq!(bursts.piece(false, || true), Piece::Whole);
     }
 }

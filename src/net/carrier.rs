@@ -7,7 +7,7 @@ use std::io;
 
 use super::kernel::Kernel;
 use super::pools::{Buffer, Pools};
-use crate::logic::bursts::{BULK_PIECE_BYTES, LITTLE_BYTES, Piece};
+use crate::logic::bursts::{LITTLE_BYTES, PACKET_BYTES, Piece};
 use crate::logic::flow::{Filled, Poured};
 
 /// Upper bound of one splice: more than any pipe takes, so that the pipe decides.
@@ -77,7 +77,7 @@ impl<K: Kernel> Carrier<K> {
         match piece {
             Piece::Little => self.fill_little(kernel, source, pools),
             Piece::Whole => self.fill_much(SPLICE_BYTES, kernel, source, pools),
-            Piece::OfBulk => self.fill_much(BULK_PIECE_BYTES, kernel, source, pools),
+            Piece::Packet => self.fill_much(PACKET_BYTES, kernel, source, pools),
         }
     }
 

@@ -93,6 +93,11 @@ pub trait Kernel {
         false
     }
 
+    /// Whether the system spreads over time what is written at once.
+    fn is_paced(&self, _stream: &Self::Stream) -> bool {
+        false
+    }
+
     /// Writes.
     ///
     /// # Errors

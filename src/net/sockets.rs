@@ -197,6 +197,10 @@ impl Kernel for SocketKernel {
         sys::SHORT_READ_IS_DRY
     }
 
+    fn is_paced(&self, stream: &TcpStream) -> bool {
+        sys::is_paced(stream)
+    }
+
     fn write(&mut self, stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
         retry(|| io::Write::write(stream, bytes))
     }

@@ -123,8 +123,9 @@ impl<K: Kernel> Tunnel<K> {
                         let Tools { kernel, pools, .. } = tools;
                         line.carrier.fill_visibly(kernel, source, pools, hold_bytes_max)
                     } else {
-                        let piece = line.bursts.piece(line.flow.is_end_near());
                         let Tools { kernel, pools, .. } = tools;
+                        let is_end_near = line.flow.is_end_near();
+                        let piece = line.bursts.piece(is_end_near, || kernel.is_paced(sink));
                         line.carrier.fill(piece, kernel, source, pools)
                     };
                     if !self.session.is_watching() {

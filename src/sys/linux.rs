@@ -172,6 +172,11 @@ pub fn unsent_bytes(stream: &TcpStream) -> usize {
     outgoing_queue::read(stream).unwrap_or(0)
 }
 
+/// Whether the kernel paces `stream`: of its congestion controls BBR does (TCP_CONGESTION, tcp(7)).
+pub fn is_paced(stream: &TcpStream) -> bool {
+    SockRef::from(stream).tcp_congestion().is_ok_and(|name| name.starts_with(b"bbr"))
+}
+
 /// Closes a stream so that its peer sees a reset (SO_LINGER of 0).
 pub fn set_reset_on_close(stream: &TcpStream) {
     // A socket that is gone already needs no reset.

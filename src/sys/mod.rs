@@ -9,6 +9,7 @@
 //! - [`share_port`]: lets several listeners of this process take turns on one port;
 //! - [`bind_late`]: a source address without a port reserved for it;
 //! - [`unsent_bytes`]: bytes that the peer has not acknowledged yet;
+//! - [`is_paced`]: whether the system spreads over time what is written at once;
 //! - [`is_out_of_descriptors`], [`is_out_of_memory`], [`is_out_of_ports`], [`is_of_one_connection`],
 //!   [`is_connecting`], [`is_splice_refused`]: what an error means;
 //! - [`reuse_address`]: a port whose last owner is gone is free at once;

@@ -87,6 +87,11 @@ pub fn unsent_bytes(_stream: &TcpStream) -> usize {
     0
 }
 
+/// Cannot be told here.
+pub fn is_paced(_stream: &TcpStream) -> bool {
+    false
+}
+
 /// Closes a stream so that its peer sees a reset (SO_LINGER of 0).
 pub fn set_reset_on_close(stream: &TcpStream) {
     // A socket that is gone already needs no reset.

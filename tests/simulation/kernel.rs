@@ -164,6 +164,10 @@ impl Kernel for FakeKernel {
         self.0.borrow().options.model != PollModel::Windows
     }
 
+    fn is_paced(&self, stream: &Socket) -> bool {
+        stream.link.is_multiple_of(2)
+    }
+
     fn write(&mut self, stream: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
         self.operate("write", stream.link, |world, link| {
             let most = world.most(bytes.len());

@@ -13,6 +13,7 @@ mod config;
 mod crash;
 mod explain;
 mod hybrid_worker;
+mod manual;
 mod program;
 mod relay_proxy;
 #[cfg(unix)]

@@ -17,6 +17,7 @@
 //! - [`is_readable_by_others`], [`TELLS_READERS`]: whether others than its owner and its group can
 //!   read a file;
 //! - [`is_writable_by_others`], [`may_write_in`]: whether they can write it; whether we can, in a folder;
+//! - [`own_bits`]: what its mode lets us do, where we own a file;
 //! - [`Signals`]: what an operator sends to the process;
 //! - [`tell_manager`], [`manager_patience`], [`inherited_listeners`]: what a service manager such as
 //!   systemd is told, asks for and hands over;

@@ -72,6 +72,14 @@ pub fn is_writable_by_others(metadata: &std::fs::Metadata) -> bool {
     std::os::unix::fs::MetadataExt::mode(metadata) & 0o002 != 0
 }
 
+/// What the mode of a file lets its owner do, as in `0o6` to read and write; `None` where the owner is not
+/// who runs this.
+pub fn own_bits(metadata: &std::fs::Metadata) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    is_ours.then(|| metadata.mode() >> 6 & 0o7)
+}
+
 /// Whether files can be made in a folder by who runs this.
 pub fn may_write_in(folder: &Path) -> bool {
     use rustix::fs::{Access, access};

@@ -60,6 +60,11 @@ pub fn is_writable_by_others(_metadata: &std::fs::Metadata) -> bool {
     false
 }
 
+/// Not told here: there is a list of access rights instead of a mode.
+pub fn own_bits(_metadata: &std::fs::Metadata) -> Option<u32> {
+    None
+}
+
 /// Not told here: who may write is not in the attributes of a folder.
 pub fn may_write_in(_folder: &Path) -> bool {
     true

@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
-use super::program::{Site, command, run};
+use super::program::{Ran, Site, command, run};
 
 const FILE: &str = "[allow]\nhosts = [\"www.test.com\"]\n";
 const ADD: [&str; 3] = ["allowed-host", "add", "new.test.com"];
@@ -141,11 +141,6 @@ fn what_the_system_refuses_is_told_and_the_file_stays() {
     assert!(!fs::metadata("/dev/null").unwrap().is_file());
     let ran = run(command(site.folder.path()).args(ADD), "");
     ran.expect("a folder", 1, &["cannot be opened for writing"], "/".as_ref());
-    if !is_root() {
-        fs::set_permissions(&site.file, Permissions::from_mode(0o444)).unwrap();
-        site.words(&ADD, "").expect("read-only", 1, &["Run this as its owner"], site.folder.path());
-        assert_eq!(site.text(), FILE);
-    }
 }
 
 #[test]
@@ -157,28 +152,73 @@ fn what_a_crash_left_is_written_over() {
     assert_eq!(site.names(), ["sluice.toml", "sluice.toml.lock"]);
 }
 
-#[test]
-fn an_ordinary_user_may_not_change_what_is_not_his() {
-    // Only root can play another user, and only where there is a program to do it with.
-    let has_setpriv = run(std::process::Command::new("sh").args(["-c", "command -v setpriv"]), "");
-    if !is_root() || has_setpriv.code != 0 {
-        return;
+/// Runs the command as an ordinary user, whom root plays by a program that there has to be; `None` where
+/// nobody can be played.
+fn as_user(site: &Site) -> Option<Ran> {
+    if !is_root() {
+        return Some(site.words(&ADD, ""));
     }
-    let site = Site::new(FILE);
-    fs::set_permissions(site.folder.path(), Permissions::from_mode(0o777)).unwrap();
+    let has_setpriv = run(std::process::Command::new("sh").args(["-c", "command -v setpriv"]), "");
+    if has_setpriv.code != 0 {
+        return None;
+    }
     let mut other = std::process::Command::new("setpriv");
     other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
     other.arg(crate::support::gateway::PROGRAM).arg("--config").arg(&site.file).args(ADD);
     let ran = run(&mut other, "");
     // Where the program itself lies in a folder of root's, it cannot even be started.
-    if ran.err.contains("failed to execute") {
+    (!ran.err.contains("failed to execute")).then_some(ran)
+}
+
+#[test]
+fn an_ordinary_user_may_not_change_what_is_not_his() {
+    if !is_root() {
         return;
     }
-    ran.expect(
-        "other user",
-        1,
-        &["cannot be opened for writing", "Run this as"],
-        site.folder.path(),
-    );
-    assert_eq!(site.text(), FILE);
+    let site = Site::new(FILE);
+    let folder = site.folder.path();
+    for (folder_mode, owner, told, way_out) in [
+        (0o777, 0, "sluice.toml cannot be opened for writing", &site.file),
+        (0o755, 65_534, "sluice.toml.lock cannot be opened", &folder.to_owned()),
+        (0o700, 65_534, "sluice.toml cannot be opened for writing", &folder.to_owned()),
+    ] {
+        fs::set_permissions(folder, Permissions::from_mode(folder_mode)).unwrap();
+        chown(&site.file, Some(owner), Some(owner)).unwrap();
+        let Some(ran) = as_user(&site) else { return };
+        let way_out = format!("Run this as the owner of {}, or as root\n", way_out.display());
+        assert!(ran.code == 1 && ran.err.contains(told), "{ran:?}");
+        assert!(ran.err.ends_with(&way_out), "{ran:?}");
+        assert_eq!(site.text(), FILE);
+    }
+}
+
+#[test]
+fn an_owner_is_told_which_mode_keeps_him_out() {
+    let site = Site::new(FILE);
+    let folder = site.folder.path();
+    if is_root() {
+        chown(folder, Some(65_534), Some(65_534)).unwrap();
+        chown(&site.file, Some(65_534), Some(65_534)).unwrap();
+    }
+    for (folder_mode, file_mode, letters, closed) in [
+        (0o555, 0o644, "w", folder),
+        (0o655, 0o644, "x", folder),
+        (0o455, 0o644, "wx", folder),
+        (0o755, 0o444, "w", &site.file),
+        (0o755, 0o044, "rw", &site.file),
+    ] {
+        fs::set_permissions(&site.file, Permissions::from_mode(file_mode)).unwrap();
+        fs::set_permissions(folder, Permissions::from_mode(folder_mode)).unwrap();
+        let ran = as_user(&site);
+        fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&site.file, Permissions::from_mode(0o644)).unwrap();
+        let Some(ran) = ran else { return };
+        let told = format!(
+            "Permission denied (os error 13). {closed} is yours, but its mode keeps you out: chmod \
+             u+{letters} {closed}, then try again\n",
+            closed = closed.display()
+        );
+        assert!(ran.code == 1 && ran.err.ends_with(&told), "no {told} in {ran:?}");
+        assert_eq!(site.text(), FILE);
+    }
 }

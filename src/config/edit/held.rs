@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::sys;
 
 use super::super::place::{self, FILE_BYTES_MAX};
+use super::denied::way_out;
 
 /// How often a lock that another command holds is tried for, and the pause between. 10 s together:
 /// commands hold it for milliseconds, so a longer wait has another cause.
@@ -32,6 +33,8 @@ pub struct HoldError {
     pub what: String,
     /// What the system says.
     pub error: io::Error,
+    /// What to do about it, where that is known.
+    pub way_out: Option<String>,
 }
 
 impl Held {
@@ -213,19 +216,24 @@ fn beside(file: &Path, ending: &str) -> PathBuf {
 
 fn told(file: &Path, what: &str) -> impl FnOnce(io::Error) -> HoldError {
     let what = format!("{} {what}", file.display());
-    move |error| HoldError { what, error }
+    let file = file.to_owned();
+    move |error| {
+        let way_out = match error.kind() {
+            ErrorKind::PermissionDenied => Some(way_out(&file)),
+            ErrorKind::ResourceBusy => Some(
+                "Where the file is a mount of its own, as in a container, mount its folder instead"
+                    .to_owned(),
+            ),
+            _ => None,
+        };
+        HoldError { what, error, way_out }
+    }
 }
 
 impl std::fmt::Display for HoldError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let HoldError { what, error } = self;
+        let HoldError { what, error, way_out } = self;
         write!(f, "{what}: {error}")?;
-        match error.kind() {
-            ErrorKind::PermissionDenied => f.write_str(". Run this as its owner, or as root"),
-            ErrorKind::ResourceBusy => f.write_str(
-                ". Where the file is a mount of its own, as in a container, mount its folder instead",
-            ),
-            _ => Ok(()),
-        }
+        way_out.as_ref().map_or(Ok(()), |way_out| write!(f, ". {way_out}"))
     }
 }

@@ -3,6 +3,7 @@
 
 mod array;
 pub mod change;
+mod denied;
 pub mod headers;
 pub(crate) mod held;
 pub mod secret;

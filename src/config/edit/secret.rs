@@ -50,7 +50,7 @@ impl Change {
         let name = name.ok_or_else(|| {
             let what = format!("{} holds too many files *{ENDING}*", folder.display());
             let error = io::Error::other("remove those that no configuration names");
-            HoldError { what, error }
+            HoldError { what, error, way_out: None }
         })?;
         self.held.write_private(&folder.join(&name), secret.reveal().as_bytes())?;
         Ok(name)

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::reload::started;
+use crate::support::admin::Admin;
 use crate::support::deadline::Stopwatch;
-use crate::support::gateway::{Gateway, KINDS, SPLICE, Setup, each};
+use crate::support::gateway::{Gateway, KINDS, PROGRAM, SPLICE, Setup, each};
 use crate::support::reply::Reply;
 use crate::support::server::Server;
 use crate::support::tunnel::Tunnel;
@@ -16,6 +18,14 @@ fn health_of(gateway: &Gateway) -> u16 {
     let mut client = gateway.connect();
     client.send(b"GET /healthz HTTP/1.1\r\n\r\n");
     Reply::read(&mut client).status
+}
+
+/// Lets the tunnel end, and with it a gateway that waits for nothing else.
+fn end(mut tunnel: Tunnel) {
+    tunnel.client.fin();
+    tunnel.server.expect_end();
+    tunnel.server.fin();
+    tunnel.client.expect_end();
 }
 
 #[test]
@@ -37,10 +47,7 @@ fn a_drain_lets_open_tunnels_end_and_refuses_new_ones() {
 
         tunnel.client.send(b"to the last byte");
         tunnel.server.expect(b"to the last byte");
-        tunnel.client.fin();
-        tunnel.server.expect_end();
-        tunnel.server.fin();
-        tunnel.client.expect_end();
+        end(tunnel);
         let watch = Stopwatch::start();
         let events = gateway.ended();
         assert!(watch.elapsed() < Duration::from_secs(10), "{kind}: it waited for nobody");
@@ -86,4 +93,51 @@ fn a_second_signal_ends_at_once() {
     gateway.signal(Signal::TERM);
     tunnel.client.expect_reset();
     gateway.ended();
+}
+
+#[test]
+fn a_gateway_that_is_about_to_stop_takes_no_change_and_says_so() {
+    let (server, other) = (Server::start(), Server::start());
+    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin_at = probe.local_addr().unwrap().to_string();
+    drop(probe);
+    let setup = |kind| {
+        let setup = Setup::new(kind).reach(&server).set("limits.drain_ms", 60_000);
+        setup.admin_at(&admin_at)
+    };
+    let gateway = started(SPLICE, setup);
+    let admin = Admin::of(&gateway);
+    let tunnel = Tunnel::verified(&gateway, &server);
+    let command = |words: &[&str]| {
+        let mut command = std::process::Command::new(PROGRAM);
+        let ran = command.arg("--config").arg(gateway.file()).args(words).output().unwrap();
+        let told = [ran.stdout, ran.stderr].concat();
+        (ran.status.code(), String::from_utf8(told).unwrap())
+    };
+    gateway.signal(Signal::TERM);
+    gateway.events().first("drain_started");
+
+    let (code, told) = command(&["allowed-host", "add", &other.authority()]);
+    let made = "is made, but the gateway that runs with it is stopping and takes no change.\n";
+    assert!(code == Some(0) && told.ends_with(made), "{told}");
+    gateway.signal(Signal::HUP);
+    let (code, told) = command(&["reload"]);
+    let still = "The configuration that was in force still is: the gateway is about to stop\n";
+    assert_eq!((code, told.as_str()), (Some(1), still));
+    let reply = admin.ask("POST /reload");
+    assert!(reply.status == 422 && reply.body.contains("is about to stop"), "{reply:?}");
+    // The signal came first, and has had no effect.
+    let status = admin.status();
+    assert_eq!(
+        (&status["draining"], &status["configuration"]["generation"]),
+        (&true.into(), &1.into())
+    );
+    let mut late = gateway.ask(&other.authority());
+    let reply = Reply::read(&mut late);
+    assert_eq!((reply.status, reply.header("Sluice-Reason")), (403, "port_not_allowed"));
+
+    end(tunnel);
+    let events = gateway.ended();
+    let told = events.iter().filter(|event| event.reason() == "reloaded" || event.id() == 401);
+    assert_eq!(told.count(), 0);
 }

@@ -23,8 +23,8 @@ const HEADERS: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Running {
     address: SocketAddr,
-    /// The file that names the address.
-    file: PathBuf,
+    /// Of the configuration that names the address.
+    place: Place,
 }
 
 /// What it answers.
@@ -94,7 +94,7 @@ fn lines(problems: &[Problem]) -> String {
 
 impl fmt::Display for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (admin.listen of {})", self.address, self.file.display())
+        write!(f, "{} (admin.listen of {})", self.address, self.place.file.display())
     }
 }
 
@@ -113,7 +113,7 @@ impl Running {
     /// # Errors
     /// As [`Running::find`].
     pub(super) fn of(place: &Place) -> Result<Running, AskError> {
-        let file = place.file.clone();
+        let file = || place.file.clone();
         let admin_listen = match load::read_aside(place) {
             Ok(loaded) => loaded.config.admin_listen,
             Err(problems) => match load::admin_listen_despite(place) {
@@ -126,10 +126,15 @@ impl Running {
             },
         };
         match admin_listen {
-            None => Err(AskError::Off(file)),
-            Some(address) if address.port() == 0 => Err(AskError::AnyPort(file)),
-            Some(address) => Ok(Running { address: reachable(address), file }),
+            None => Err(AskError::Off(file())),
+            Some(address) if address.port() == 0 => Err(AskError::AnyPort(file())),
+            Some(address) => Ok(Running { address: reachable(address), place: place.clone() }),
         }
+    }
+
+    /// Where its configuration is.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Asks by `method` for `path`.
@@ -214,6 +219,10 @@ mod tests {
 
     use super::*;
 
+    fn named(file: &str) -> Place {
+        Place { file: PathBuf::from(file), is_named: true }
+    }
+
     fn told(name: &str, text: Option<&str>) -> Result<Running, AskError> {
         let folder = std::env::temp_dir().join(format!("sluice-ask-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -261,7 +270,7 @@ mod tests {
             stream.write_all(answer).unwrap();
             String::from_utf8_lossy(&head[..len]).into_owned()
         });
-        let running = Running { address, file: PathBuf::from("f.toml") };
+        let running = Running { address, place: named("f.toml") };
         let told = running.ask("GET", "/x?y=z");
         assert!(thread.join().unwrap().starts_with("GET /x?y=z HTTP/1.1\r\nHost: 127.0.0.1:"));
         told
@@ -286,7 +295,7 @@ mod tests {
     #[test]
     fn silence_is_told_with_what_to_check() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let running = Running { address: free, file: PathBuf::from("f.toml") };
+        let running = Running { address: free, place: named("f.toml") };
         let why = running.get("/status").unwrap_err().to_string();
         assert!(why.contains(&format!("No gateway answers at {free}")), "{why}");
         assert!(why.contains("Check that it runs"), "{why}");

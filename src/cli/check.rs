@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use crate::config::check;
 use crate::config::edit::text::Text;
 use crate::config::load;
+use crate::config::place::Place;
 use crate::config::problem::Problem;
 use crate::config::schema::Config;
 use crate::feed::cache;
@@ -17,6 +18,7 @@ use crate::observe::settings::Destination;
 
 use super::command::USAGE;
 use super::edit::outcome::place;
+use super::hint;
 use super::inspect;
 
 pub(super) const EXAMPLE: &str = "\
@@ -38,7 +40,9 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
             }
             let config = load::parse_aside(&bytes, &place.file)?;
             let mut lines = vec![format!("{file}: no problems; {}", says(&config))];
-            lines.extend(warnings(&config).map(|warning| format!("{file}: warning: {warning}")));
+            lines.extend(
+                warnings(&config, &place).map(|warning| format!("{file}: warning: {warning}")),
+            );
             lines.extend(config.doubts.iter().map(Problem::as_warning));
             let text = load::text(&place)?;
             lines.extend(of_this_machine(&text, &config).into_iter().map(|(offset, warning)| {
@@ -61,11 +65,13 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
 }
 
 /// What is admitted beside the operator's own. It is what was asked for, and so no problem.
-fn warnings(config: &Config) -> impl Iterator<Item = String> {
+fn warnings(config: &Config, place: &Place) -> impl Iterator<Item = String> {
     let mode = (config.allow_mode == AllowMode::Report).then(|| {
-        "allow.mode is \"report\": hosts that are not allowed are let through and only told of; \
-         `sluice allowed-host suggest` lists them"
-            .to_owned()
+        format!(
+            "allow.mode is \"report\": hosts that are not allowed are let through and only told of; {} \
+             lists them",
+            hint::command("allowed-host suggest", place)
+        )
     });
     let blank = config.is_blank.then(|| {
         "the file sets nothing: a gateway that runs keeps what it has and tells event 401"

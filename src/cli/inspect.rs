@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::config::place::Place;
 use crate::logic::policy::AllowMode;
 use crate::observe::histograms::Measure;
 use crate::observe::status::{
@@ -15,6 +16,7 @@ use crate::observe::status::{
 };
 
 use super::ask::{AskError, Running};
+use super::hint;
 use super::overridden;
 
 pub(super) const STATUS_EXAMPLE: &str = "\
@@ -77,7 +79,7 @@ pub(super) enum ReportFormat {
 pub(super) fn status(file: Option<&Path>) -> ExitCode {
     let shown = Running::find(file).and_then(|running| {
         let readiness = running.ask("GET", "/readyz")?;
-        Ok(status_text(&asked(&running)?, readiness.body.trim_end()))
+        Ok(status_text(&asked(&running)?, readiness.body.trim_end(), running.place()))
     });
     print(shown)
 }
@@ -227,7 +229,7 @@ const GROWING: [Growing; 6] = [
     ("Events lost", |counters| counters.events_lost),
 ];
 
-fn status_text(status: &Status, readiness: &str) -> String {
+fn status_text(status: &Status, readiness: &str, place: &Place) -> String {
     let Status { configuration, counters, descriptors, .. } = status;
     let mut table = Table::default();
     table.text("Version", &status.version);
@@ -257,8 +259,9 @@ fn status_text(status: &Status, readiness: &str) -> String {
     if configuration.allow_mode == AllowMode::Report.as_str() {
         let reported: u64 = counters.reported.values().sum();
         let told = format!(
-            "REPORT: hosts that are not allowed are LET THROUGH, {reported} times so far; `sluice \
-             allowed-host suggest` lists them"
+            "REPORT: hosts that are not allowed are LET THROUGH, {reported} times so far; {} lists \
+             them",
+            hint::command("allowed-host suggest", place)
         );
         table.text("Allow mode", &told);
     }
@@ -399,6 +402,10 @@ mod tests {
         assert!(text.lines().all(|line| Some(line.len()) == width), "{text}");
     }
 
+    fn usual() -> Place {
+        Place { file: "sluice.toml".into(), is_named: false }
+    }
+
     #[test]
     fn a_status_tells_how_relay_proxies_fare() {
         let works = RelayProxyStatus { address: "a:1".to_owned(), up: true, ..Default::default() };
@@ -411,7 +418,8 @@ mod tests {
         };
         let due = RelayProxyStatus { skipped_ms: 0, ..lost.clone() };
         let told = |relay_proxies: Vec<RelayProxyStatus>| -> Vec<String> {
-            let text = status_text(&Status { relay_proxies, ..Status::default() }, "ready");
+            let shown = Status { relay_proxies, ..Status::default() };
+            let text = status_text(&shown, "ready", &usual());
             let lines = text.lines().filter_map(|line| line.strip_prefix("Relay proxy"));
             lines.map(|line| line.trim().to_owned()).collect()
         };
@@ -478,7 +486,8 @@ mod tests {
         shown.configuration.refused_why = Some("f:1:1: a\nf:2:2: b\x1b[2J".to_owned());
         shown.configuration.overrides = vec!["listen".to_owned(), "new.key".to_owned()];
         shown.workers = vec![WorkerStatus { doing: "turns".to_owned(), ..WorkerStatus::default() }];
-        let text = status_text(&shown, "worker 0 has not turned for 7 s\nworker 1 is over");
+        let readiness = "worker 0 has not turned for 7 s\nworker 1 is over";
+        let text = status_text(&shown, readiness, &usual());
         for words in [
             "a, 1 d 02:03:04 ago",
             "  worker 0 has not turned for 7 s\n",
@@ -492,6 +501,15 @@ mod tests {
             assert!(text.contains(words), "{words}: {text}");
         }
         assert!(!text.contains("Descriptors"), "{text}");
+    }
+
+    #[test]
+    fn a_status_in_report_mode_shows_the_command_for_its_configuration() {
+        let mut shown = status(1.0, 0, 0);
+        shown.configuration.allow_mode = AllowMode::Report.as_str().to_owned();
+        let named = Place { is_named: true, ..usual() };
+        let suggest = "`sluice allowed-host suggest --config sluice.toml` lists them";
+        assert!(status_text(&shown, "ready", &named).contains(suggest));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod check;
 pub mod command;
 mod edit;
 mod explain;
+mod hint;
 mod inspect;
 mod kept_feed;
 mod manual;

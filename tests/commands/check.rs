@@ -111,6 +111,17 @@ fn regions_that_can_hardly_be_meant_are_warnings_at_their_place() {
     );
 }
 
+/// Only such systems have one to be without.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_syslog_that_is_not_there_is_a_warning_at_its_place() {
+    for outlet in ["journal", "syslog"] {
+        let site = Site::new(&format!("events.to = \"{outlet}:/no/such/socket\"\n"));
+        let told = "sluice.toml:1:13: warning: events.to: nobody listens here at /no/such/socket";
+        site.expect("check", 0, &[told]);
+    }
+}
+
 #[test]
 fn no_problem_hides_another() {
     let site = Site::new(

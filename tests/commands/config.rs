@@ -1,6 +1,8 @@
 //! `config get` and `config set`, completions and manual pages.
 
-use super::program::Site;
+use crate::support::gateway::PROGRAM;
+
+use super::program::{Site, command, run};
 
 const FILE: &str = "\u{feff}# mark\nlisten = [\"10.0.0.1:8080\"] # inside\n\n[limits]\n# a minute\nidle_ms = 60_000\n";
 
@@ -89,6 +91,58 @@ fn what_is_said_and_what_is_default_is_told() {
     Site::empty().expect("config get workers", 2, &["cannot be read"]);
     let missing = Site::empty().expect("config set workers 1", 2, &["there is no such file"]);
     assert!(!missing.err.contains("problems already"), "{missing:?}");
+}
+
+#[test]
+fn what_can_hardly_be_meant_is_told_of_the_change_that_brings_it_about() {
+    let site = Site::new("[azure]\nprofiles = [\"monitor-agent\"]\n");
+    let mistyped = "sluice.toml:3:12: warning: azure.regions: \"westeurpoe\": no region of this name is \
+                    known; did you mean \"westeurope\"?\n";
+    site.expect("config set azure.regions westeurpoe", 0, &[mistyped]);
+    site.expect("config set azure.regions westeurpoe", 0, &["already", mistyped]);
+    // It was told of before, and is none of this change.
+    let ran = site.expect("config set workers 2", 0, &["workers = 2"]);
+    assert!(!ran.out.contains("warning"), "{ran:?}");
+    let ran = site.expect("config set azure.regions westeurope", 0, &["now"]);
+    assert!(!ran.out.contains("warning"), "{ran:?}");
+    let other =
+        "warning: azure.regions: \"westeurope\": is a region of the cloud public, not of usgov";
+    site.expect("config set azure.cloud usgov", 0, &[other]);
+}
+
+#[test]
+fn a_command_that_is_told_names_the_configuration_that_was_named() {
+    let site = Site::new("workers = 1\n");
+    for (line, code, told) in [
+        ("config set allow.mode report", 0, "`sluice allowed-host suggest --config /sluice.toml`"),
+        ("check", 0, "`sluice allowed-host suggest --config /sluice.toml`"),
+        (
+            "config set azure.profiles arc",
+            0,
+            "`sluice allowed-host list --effective --config /sluice.toml`",
+        ),
+        (
+            "config set relay_proxy.password x",
+            2,
+            "`sluice relay-proxy set URL --username NAME --password-stdin --config /sluice.toml`",
+        ),
+    ] {
+        site.expect(line, code, &[told]);
+    }
+    let spaced = site.folder.write("my own.toml", "workers = 1\n");
+    let add = ["allowed-host", "add", "a.test.com"];
+    let told = format!("`sluice reload --config '{}'`", spaced.display());
+    let ran = run(command(&spaced).args(add), "");
+    assert!(ran.out.contains(&told), "{ran:?}");
+    let ran = run(command(&spaced).args(["explain", "b.test.com"]), "");
+    assert!(ran.out.contains(&format!(" --config '{}'", spaced.display())), "{ran:?}");
+    let by_variable = std::process::Command::new(PROGRAM)
+        .env("SLUICE_CONFIG", &site.file)
+        .args(["allowed-host", "add", "b.test.com"])
+        .output()
+        .unwrap();
+    let told = format!("`sluice reload --config {}`", site.file.display());
+    assert!(String::from_utf8(by_variable.stdout).unwrap().contains(&told));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::config::schema::Config;
 use crate::config::workspaces;
 use crate::logic::hosts::HostPattern;
 
+use super::super::hint;
 use super::outcome::{Failure, OrWrong, change, place};
 
 /// Patterns that are named when they do not follow any more.
@@ -154,12 +155,13 @@ pub(super) fn consequences(change: &Change, before: &Config) -> Vec<String> {
     };
     let count = after.derived_hosts.len();
     let mut told = vec![format!(
-        "From the section azure {} now; `sluice allowed-host list --effective` shows them all.",
+        "From the section azure {} now; {} shows them all.",
         match count {
             0 => "no host pattern follows".to_owned(),
             1 => "1 host pattern follows".to_owned(),
             many => format!("{many} host patterns follow"),
-        }
+        },
+        hint::command("allowed-host list --effective", change.place())
     )];
     let known = |config: &Config| -> HashSet<HostPattern> {
         config.derived_hosts.iter().map(|derived| derived.pattern.clone()).collect()

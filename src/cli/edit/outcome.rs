@@ -13,6 +13,7 @@ use crate::observe::status::{ConfigurationStatus, Status};
 
 use super::super::ask::{AskError, Running};
 use super::super::command::USAGE;
+use super::super::hint;
 use super::super::overridden;
 
 /// Why a command did not do what it was asked for.
@@ -79,18 +80,22 @@ pub(super) fn change(
     edit: impl FnOnce(&mut Change) -> Result<Vec<String>, Failure>,
 ) -> Result<Vec<String>, Failure> {
     let mut change = Change::begin(place)?;
+    let known = doubts(place);
     let mut told = edit(&mut change)?;
     let outcome = change.finish(keys)?;
-    told.extend(doubts(place, keys));
+    let concerns = |doubt: &&Problem| {
+        keys.iter().any(|key| doubt.message.starts_with(key))
+            || known.iter().all(|known| known.message != doubt.message)
+    };
+    told.extend(doubts(place).iter().filter(concerns).map(Problem::as_warning));
     told.extend(effect(&outcome, place, keys));
     Ok(told)
 }
 
-/// What is most probably not meant of the keys that were touched.
-fn doubts(place: &Place, keys: &[&str]) -> Vec<String> {
-    let doubts = load::read_aside(place).map(|loaded| loaded.config.doubts).unwrap_or_default();
-    let is_touched = |doubt: &&Problem| keys.iter().any(|key| doubt.message.starts_with(key));
-    doubts.iter().filter(is_touched).map(Problem::as_warning).collect()
+/// What is most probably not meant. Of a change those are told that are about its keys, and those that it
+/// has brought about elsewhere: a region may be of another cloud now.
+fn doubts(place: &Place) -> Vec<Problem> {
+    load::read_aside(place).map(|loaded| loaded.config.doubts).unwrap_or_default()
 }
 
 /// What was read of a command line, unless some of it is wrong: then every mistake.
@@ -113,10 +118,7 @@ pub(super) fn effect(outcome: &Outcome, place: &Place, keys: &[&str]) -> Option<
         Done::Changed => String::new(),
         Done::Created => format!("{file} was not there; it is now. "),
     };
-    let reload = match place.is_named {
-        true => format!("`sluice reload --config {}`", place.file.display()),
-        false => "`sluice reload`".to_owned(),
-    };
+    let reload = hint::command("reload", place);
     let flag = keys.iter().find_map(|key| overridden::flag(key));
     let unflagged =
         flag.map(|flag| format!(" and was started without `{flag}`")).unwrap_or_default();

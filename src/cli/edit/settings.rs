@@ -8,8 +8,10 @@ use clap::{Args, Subcommand};
 use crate::config::edit::text::{Text, quoted};
 use crate::config::keys::{DEFAULTS, Key, Setting};
 use crate::config::load;
+use crate::config::place::Place;
 use crate::logic::policy::AllowMode;
 
+use super::super::hint;
 use super::azure_list;
 use super::outcome::{self, Failure, OrWrong, change, place};
 
@@ -136,13 +138,13 @@ fn read(file: Option<&Path>) -> Result<(Text, String), Failure> {
 fn set(file: Option<&Path>, flags: &SetFlags) -> Result<Vec<String>, Failure> {
     let key = Key::find(&flags.key, &load::keys()).map_err(Failure::Usage)?;
     let path = key.path.as_str();
+    let place = place(file);
     if key.is_secret() {
         return Err(Failure::Usage(format!(
-            "{path} is a secret, which a command line would show to everyone on this machine. Use \
-             `sluice relay-proxy set URL --username NAME --password-stdin`"
+            "{path} is a secret, which a command line would show to everyone on this machine. Use {}",
+            hint::command("relay-proxy set URL --username NAME --password-stdin", &place)
         )));
     }
-    let place = place(file);
     if key.has_query(&flags.values) {
         return Err(Failure::Usage(format!(
             "the query of {path} may hold a token, which a command line would show to everyone on \
@@ -165,7 +167,8 @@ fn set(file: Option<&Path>, flags: &SetFlags) -> Result<Vec<String>, Failure> {
         }
         let mut told = vec![format!("{path} = {value}")];
         if path == "allow.mode" {
-            told.extend(azure_list::configured(change).map(|after| of_mode(after.allow_mode)));
+            let after = azure_list::configured(change);
+            told.extend(after.map(|after| of_mode(after.allow_mode, &place)));
         }
         if path.starts_with("azure.") {
             told.extend(before.iter().flat_map(|old| azure_list::consequences(change, old)));
@@ -174,13 +177,12 @@ fn set(file: Option<&Path>, flags: &SetFlags) -> Result<Vec<String>, Failure> {
     })
 }
 
-fn of_mode(mode: AllowMode) -> String {
+fn of_mode(mode: AllowMode, place: &Place) -> String {
     match mode {
         AllowMode::Enforce => "Hosts that are not allowed are refused from now on.".to_owned(),
-        AllowMode::Report => {
-            "Hosts that are not allowed are LET THROUGH from now on, and only told of; `sluice \
-                              allowed-host suggest` lists them."
-                .to_owned()
-        }
+        AllowMode::Report => format!(
+            "Hosts that are not allowed are LET THROUGH from now on, and only told of; {} lists them.",
+            hint::command("allowed-host suggest", place)
+        ),
     }
 }

@@ -13,6 +13,7 @@ use crate::observe::events::{rule, status};
 use crate::proto::target::Target;
 
 use super::super::edit::outcome::{Failure, place};
+use super::super::hint;
 use super::super::inspect;
 use super::super::kept_feed;
 use super::dial::{self, Stopwatch};
@@ -62,14 +63,7 @@ pub(in super::super) fn run(file: Option<&Path>, flags: &ExplainFlags) -> ExitCo
     loaded.config.take_feed(kept_feed::hosts(&loaded.config));
     let mut lines = Lines::default();
     lines.add("CONNECT", &format!("{target}, {file}"));
-    let listed = Listed {
-        text: &text,
-        file: &place.file,
-        flag: match place.is_named {
-            true => format!(" --config {}", place.file.display()),
-            false => String::new(),
-        },
-    };
+    let listed = Listed { text: &text, file: &place.file, flag: hint::flag(&place) };
     let explained = explain(&target, &loaded.config, &listed, flags.dial, &mut lines);
     match &explained {
         Ok(()) => {}

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::asked::{Asked, Tally};
 use super::event_lines::Read;
-use super::proposal::{Proposal, Proposed, propose, quoted};
+use super::proposal::{Proposal, Proposed, propose};
 use super::widening::Ground;
 use crate::config::load;
 use crate::config::place::Place;
@@ -20,6 +20,7 @@ use crate::observe::refused::Refused;
 
 use super::super::ask::Running;
 use super::super::edit::outcome::{Failure, place};
+use super::super::hint;
 use super::super::inspect;
 use super::super::kept_feed;
 
@@ -69,7 +70,7 @@ pub(in super::super) fn run(file: Option<&Path>, flags: &SuggestFlags) -> ExitCo
         Ok(found) => found,
         Err(code) => return code,
     };
-    match shown(found, &place, flags, file.is_some()) {
+    match shown(found, &place, flags) {
         Ok(text) => inspect::exit_code(inspect::write(&text)),
         Err(failure) => failure.tell(),
     }
@@ -108,12 +109,7 @@ fn of_file(from: &Path) -> Result<Found, Failure> {
     Ok(Found { tally: read.tally, origin: format!("in {name}"), is_reported: false })
 }
 
-fn shown(
-    found: Found,
-    place: &Place,
-    flags: &SuggestFlags,
-    is_named: bool,
-) -> Result<String, Failure> {
+fn shown(found: Found, place: &Place, flags: &SuggestFlags) -> Result<String, Failure> {
     let mut config = load::read_aside(place).map_err(Failure::Configuration)?.config;
     config.take_feed(kept_feed::hosts(&config));
     let text = load::text(place).map_err(Failure::Configuration)?;
@@ -127,9 +123,8 @@ fn shown(
     }
     let has_profiles = text.has("azure.profiles");
     let proposal = propose(&asked, &Ground { config: &config, catalog: &catalog, has_profiles });
-    let file = is_named.then(|| quoted(&place.file.display().to_string()));
     shown.push_str(&table(&asked, &proposal.covered_by));
-    shown.push_str(&rest(&proposal, &notes, file.as_deref()));
+    shown.push_str(&rest(&proposal, &notes, &hint::flag(place)));
     Ok(shown)
 }
 
@@ -181,12 +176,11 @@ fn table(asked: &[Asked], covered_by: &[String]) -> String {
     text
 }
 
-fn rest(proposal: &Proposal, notes: &[String], file: Option<&str>) -> String {
+fn rest(proposal: &Proposal, notes: &[String], flag: &str) -> String {
     let mut text = String::new();
     for note in notes {
         text.push_str(&format!("{note}.\n"));
     }
-    let file = file.map(|file| format!(" --config {file}")).unwrap_or_default();
     if !proposal.commands.is_empty() {
         text.push_str(
             "\nClients asked for these, which makes none of them trustworthy: look at who asked for what. \
@@ -196,7 +190,7 @@ fn rest(proposal: &Proposal, notes: &[String], file: Option<&str>) -> String {
             for warning in warnings {
                 text.push_str(&format!("  # Warning: {warning}\n"));
             }
-            text.push_str(&format!("  sluice {words}{file}\n"));
+            text.push_str(&format!("  sluice {words}{flag}\n"));
         }
     }
     let more = proposal.remarks.len().saturating_sub(REMARKS_SHOWN);

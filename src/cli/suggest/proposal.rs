@@ -13,6 +13,7 @@ use crate::config::schema::Config;
 use crate::logic::hosts::{HostPattern, HostVerdict};
 use crate::proto::target::{Host, Target};
 
+use super::super::hint::quoted;
 use super::super::kept_feed;
 
 /// Hosts in one command.
@@ -147,16 +148,6 @@ fn note(recognised: &[Recognised]) -> String {
             format!(" ({}: the profile {} {warning})", one.purpose, profiles.join(" or "))
         }
         None => String::new(),
-    }
-}
-
-/// As one word of a shell.
-pub(super) fn quoted(text: &str) -> String {
-    let is_plain =
-        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'/');
-    match !text.is_empty() && text.bytes().all(is_plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
     }
 }
 
@@ -387,7 +378,5 @@ mod tests {
         let names: Vec<String> = (0..45).map(|number| format!("t{number}.test")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         assert_eq!(proposal("", &names).commands.len(), 3);
-        assert_eq!(quoted("it's"), "'it'\\''s'");
-        assert_eq!(quoted("*.test.com"), "'*.test.com'");
     }
 }

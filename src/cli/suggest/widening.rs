@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 
-use super::proposal::{Proposed, quoted};
+use super::super::hint::quoted;
+use super::proposal::Proposed;
 use crate::azure::catalog::Catalog;
 use crate::azure::expansion::Derived;
 use crate::azure::recognition::{Part, Recognised};

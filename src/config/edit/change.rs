@@ -17,8 +17,7 @@ const MARK: char = '\u{feff}';
 #[derive(Debug)]
 pub struct Change {
     pub(super) held: Held,
-    /// The file as it was named, from whose folder it names others.
-    named: PathBuf,
+    place: Place,
     /// The text, which may be changed at will; [`Change::finish`] judges it.
     pub text: Text,
     before: Text,
@@ -87,19 +86,17 @@ impl Change {
         if text.values().is_none() {
             return Err(ChangeError::AlreadyWrong(problems));
         }
-        Ok(Change {
-            before: text.clone(),
-            text,
-            has_mark,
-            problems,
-            named: place.file.clone(),
-            held,
-        })
+        Ok(Change { before: text.clone(), text, has_mark, problems, place: place.clone(), held })
     }
 
-    /// The file as it was named.
+    /// The file as it was named, from whose folder it names others.
     pub fn named(&self) -> &Path {
-        &self.named
+        &self.place.file
+    }
+
+    /// Where it was looked for.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The text as it was found.
@@ -113,7 +110,7 @@ impl Change {
     /// The file stays as it was.
     pub fn finish(self, keys: &[&str]) -> Result<Outcome, ChangeError> {
         let done = |done| Outcome { file: self.held.file().to_owned(), done };
-        let problems = check::problems(&self.bytes(), &self.named);
+        let problems = check::problems(&self.bytes(), self.named());
         if !problems.is_empty() {
             return Err(match self.problems.is_empty() {
                 true => ChangeError::WouldBeWrong(self.held.file().to_owned(), problems),

@@ -57,6 +57,9 @@ fn what_is_fine_is_told_too() {
         "sluice.toml:1:41: warning: listen: 192.0.2.1 is no address of this machine",
     ];
     Site::new(twice).expect("check", 0, &warned);
+    let source = "dial.source_addresses: 192.0.2.1 is no address of this machine";
+    let told = format!("sluice.toml:1:26: warning: {source}");
+    Site::new("dial.source_addresses = [\"192.0.2.1\"]\n").expect("check", 0, &[&told]);
     let folder = Site::empty();
     std::fs::create_dir(&folder.file).unwrap();
     folder.expect("check", 2, &["cannot be read"]);

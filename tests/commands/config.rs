@@ -113,14 +113,16 @@ fn what_can_hardly_be_meant_is_told_of_the_change_that_brings_it_about() {
 #[test]
 fn a_command_that_is_told_names_the_configuration_that_was_named() {
     let site = Site::new("workers = 1\n");
+    let list = "`sluice allowed-host list --effective --config /sluice.toml` shows them";
+    let subjects = list.replace("host", "client-certificate");
     for (line, code, told) in [
         ("config set allow.mode report", 0, "`sluice allowed-host suggest --config /sluice.toml`"),
         ("check", 0, "`sluice allowed-host suggest --config /sluice.toml`"),
-        (
-            "config set azure.profiles arc",
-            0,
-            "`sluice allowed-host list --effective --config /sluice.toml`",
-        ),
+        ("config set azure.profiles monitor-agent", 0, list),
+        ("allowed-host list", 0, list),
+        ("config set azure.workspaces 01234567-89ab-cdef-0123-456789abcdef", 0, list),
+        ("config set azure.client_certificates true", 0, list),
+        ("allowed-client-certificate list", 0, &subjects),
         (
             "config set relay_proxy.password x",
             2,

@@ -104,6 +104,25 @@ fn write_private(site: &Site, name: &str, text: &str) -> std::path::PathBuf {
 }
 
 #[test]
+fn where_the_password_is_is_told_and_not_what_it_is() {
+    for (line, get, state) in [
+        ("", "password: from the service manager, as the credential relay-password\n", "not set"),
+        ("password = \"hunter2\"\n", "password: in /sluice.toml\n", "set, and not shown"),
+    ] {
+        let site = Site::empty();
+        let begin = "[relay_proxy]\naddresses = [\"http://p:1\"]\nusername = \"u\"\n";
+        write_private(&site, "sluice.toml", &format!("{begin}{line}"));
+        let ran = site.expect("relay-proxy get", 0, &["username: u\n", get]);
+        assert!(!ran.out.contains("hunter2"), "{ran:?}");
+        let ran = site.run("config get relay_proxy.password");
+        let told = format!("relay_proxy.password is {state}.\n");
+        assert_eq!((ran.code, ran.out.as_str(), ran.err), (0, "", told));
+        let ran = site.expect("config get relay_proxy", 0, &[&format!("password is {state}\n")]);
+        assert!(!ran.out.contains("hunter2"), "{ran:?}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_ours_stays_and_that_is_said() {
     for name in
         ["mine", "relay-password", "other.toml.relay-password-1", "sluice.toml.relay-password"]

@@ -7,11 +7,13 @@ use clap::Subcommand;
 
 use crate::config::edit::text::Text;
 use crate::config::load;
+use crate::config::place::Place;
 use crate::config::schema::Config;
 use crate::logic::certificates::SubjectRule;
 use crate::logic::hosts::{HostPattern, HostVerdict, Hosts};
 use crate::proto::target::Target;
 
+use super::super::hint;
 use super::super::suggest::command::{self as suggest, SuggestFlags};
 use super::effective;
 use super::outcome::{self, Failure, OrWrong, change, place};
@@ -115,6 +117,8 @@ pub(in super::super) enum CertificateCommand {
 /// One of the two lists.
 pub(super) struct List {
     key: &'static str,
+    /// Shows it, with what follows.
+    effective: &'static str,
     /// What is put before an entry by programs that show one, and is no part of it.
     label: &'static str,
     /// The spelling by which entries are compared, or why it is none.
@@ -140,6 +144,7 @@ pub(super) struct Entry {
 
 const HOSTS: List = List {
     key: "allow.hosts",
+    effective: "allowed-host list --effective",
     label: "",
     canonical: canonical_host,
     covering,
@@ -150,6 +155,7 @@ const HOSTS: List = List {
 
 const CERTIFICATES: List = List {
     key: "allow.client_certificates",
+    effective: "allowed-client-certificate list --effective",
     // As `openssl x509 -noout -subject` prints it.
     label: "subject=",
     canonical: canonical_subject,
@@ -190,7 +196,7 @@ fn list(file: Option<&Path>, list: &List, effective: bool) -> ExitCode {
         let entries = entries(&text, list, &place.file);
         let following = effective::entries(&text, list, &place.file);
         if entries.is_empty() {
-            let rest = when_none_is_listed(list, &following);
+            let rest = when_none_is_listed(list, &following, &place);
             eprintln!("{} lists none. {rest}", place.file.display());
         }
         match effective {
@@ -201,14 +207,15 @@ fn list(file: Option<&Path>, list: &List, effective: bool) -> ExitCode {
     outcome::tell(told)
 }
 
-fn when_none_is_listed(list: &List, following: &[Entry]) -> String {
+fn when_none_is_listed(list: &List, following: &[Entry], place: &Place) -> String {
     match following.len() {
         0 => list.when_empty.to_owned(),
         count => {
             let is_fed = following.iter().any(|entry| entry.origin.starts_with("allow.feed"));
             let sections =
                 if is_fed { "the sections azure and allow.feed" } else { "the section azure" };
-            format!("From {sections} follow {count}: `list --effective` shows them.")
+            let shows = hint::command(list.effective, place);
+            format!("From {sections} follow {count}: {shows} shows them.")
         }
     }
 }
@@ -271,7 +278,7 @@ fn remove(file: Option<&Path>, list: &List, texts: &[String]) -> Result<Vec<Stri
             told.push(format!("{text} is off the list{}.", by.unwrap_or_default()));
         }
         if staying.is_empty() {
-            told.push(when_none_is_listed(list, &following));
+            told.push(when_none_is_listed(list, &following, change.place()));
         }
         Ok(told)
     })

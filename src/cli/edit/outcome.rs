@@ -216,3 +216,25 @@ impl<T> OrWrong<T> for Result<T, Unfit> {
         self.map_err(|unfit| Failure::Change(change.unfit(unfit)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_the_usual_place_comes_with_the_first_change_and_that_is_said() {
+        let folder = std::env::temp_dir().join(format!("sluice-outcome-{}", std::process::id()));
+        let place = Place { file: folder.join("sluice.toml"), is_named: false };
+        // With the listener off nobody is asked, who might run on this machine.
+        let off = |change: &mut Change| {
+            change.text.set("admin.listen", "\"\"").or_wrong(change)?;
+            Ok(Vec::new())
+        };
+        let told: Vec<String> =
+            (0..2).flat_map(|_| change(&place, &["admin.listen"], off).unwrap()).collect();
+        std::fs::remove_dir_all(&folder).unwrap();
+        let file = place.file.display();
+        let made = format!("{file} was not there; it is now. The change in {file} is taken within");
+        assert!(told.len() == 1 && told[0].starts_with(&made), "{told:?}");
+    }
+}

@@ -17,9 +17,10 @@ pub(super) fn flag(place: &Place) -> String {
 
 /// As one word of a shell.
 pub(super) fn quoted(text: &str) -> String {
+    // The shells of Windows take the separator of its paths as it is, and not all of them such quotes.
     let is_plain =
-        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'/');
-    match !text.is_empty() && text.bytes().all(is_plain) {
+        |c: char| c.is_ascii_alphanumeric() || ".-_:".contains(c) || std::path::is_separator(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
         true => text.to_owned(),
         false => format!("'{}'", text.replace('\'', "'\\''")),
     }

@@ -22,16 +22,16 @@ pub(super) fn way_out(file: &Path) -> String {
 
 /// The file, or the folder above it that may not be entered or written in.
 fn obstacle(file: &Path) -> &Path {
-    let above = file.ancestors().skip(1).map(or_here);
+    let mut above = file.ancestors().skip(1).map(or_here);
     let Ok(found) = fs::metadata(file) else {
-        return above.into_iter().find(|folder| folder.exists()).unwrap_or(file);
+        return above.find(|folder| folder.exists()).unwrap_or(file);
     };
     let opened = OpenOptions::new().read(true).write(true).open(file);
     let is_closed = opened.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
     if found.is_dir() || is_closed {
         return file;
     }
-    above.into_iter().next().filter(|folder| !sys::may_write_in(folder)).unwrap_or(file)
+    above.next().filter(|folder| !sys::may_write_in(folder)).unwrap_or(file)
 }
 
 /// A name without a folder stands in the current one.

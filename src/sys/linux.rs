@@ -247,4 +247,21 @@ mod tests {
         let after = code_kib();
         assert!(after < before, "{before} KiB before, {after} KiB after");
     }
+
+    #[test]
+    fn a_stream_is_paced_by_bbr_only() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = TcpStream::from_std(stream);
+        for (control, paced) in [("reno", false), ("bbr", true)] {
+            match SockRef::from(&stream).set_tcp_congestion(control.as_bytes()) {
+                // A kernel may be built without BBR; Reno is part of each.
+                Err(error) if paced => eprintln!("skipped: {control}: {error}"),
+                set => {
+                    set.unwrap();
+                    assert_eq!(is_paced(&stream), paced, "{control}");
+                }
+            }
+        }
+    }
 }

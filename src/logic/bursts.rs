@@ -7,11 +7,15 @@ use super::flow::Filled;
 
 /// What is copied rather than spliced: one system call each way without a probe for more.
 pub const LITTLE_BYTES: usize = 16 * 1024;
-/// One packet of a paced sink: forty whole segments of Ethernet with timestamps (1,448 bytes each).
+/// Whole segments of Ethernet with timestamps (1,448 bytes each), so many of which are one packet over
+/// loopback, where this was tuned.
 pub const PACKET_BYTES: usize = 40 * 1448;
 /// A burst of more is longer than an upload of the documented load (200 KB), which is better moved at
 /// once.
 const UPLOAD_BYTES: usize = 256 * 1024;
+/// Bursts for which a flow counts as bulk after one that was: while it competes with others some of its
+/// bursts are short. One that has caught up is soon moved as before.
+const BULK_BURSTS: u8 = 8;
 /// Small bursts in a row after which another is expected. One is not enough: the end of a handshake
 /// is small, and an upload follows it.
 const LITTLE_BURSTS: u8 = 2;
@@ -35,8 +39,8 @@ pub struct Bursts {
     bytes: usize,
     /// So many bursts in a row were small.
     little: u8,
-    /// One was longer than an upload, and none has been small since.
-    are_bulk: bool,
+    /// So many bursts ago one was longer than an upload.
+    since_bulk: u8,
     /// Asked once, by the first bulk.
     is_sink_paced: Option<bool>,
 }
@@ -45,7 +49,7 @@ impl Bursts {
     /// Of a flow that nothing has come through yet.
     pub fn new(expects_little: bool) -> Bursts {
         let little = if expects_little { LITTLE_BURSTS } else { 0 };
-        Bursts { bytes: 0, little, are_bulk: false, is_sink_paced: None }
+        Bursts { bytes: 0, little, since_bulk: BULK_BURSTS, is_sink_paced: None }
     }
 
     /// How to move what comes next. An end brings little with it: the last record of a handshake or of
@@ -54,7 +58,9 @@ impl Bursts {
         let expects_little = self.little >= LITTLE_BURSTS || is_end_near;
         if expects_little && self.bytes == 0 {
             Piece::Little
-        } else if self.are_bulk && *self.is_sink_paced.get_or_insert_with(is_sink_paced) {
+        } else if self.since_bulk < BULK_BURSTS
+            && *self.is_sink_paced.get_or_insert_with(is_sink_paced)
+        {
             Piece::Packet
         } else {
             Piece::Whole
@@ -64,13 +70,17 @@ impl Bursts {
     /// Takes note of how a fill went.
     pub fn learn(&mut self, filled: Filled) {
         if let Filled::Moved(bytes) | Filled::MovedAll(bytes) = filled {
-            self.bytes += bytes;
-            self.are_bulk |= self.bytes > UPLOAD_BYTES;
+            self.bytes = self.bytes.saturating_add(bytes);
+            if self.bytes > UPLOAD_BYTES {
+                self.since_bulk = 0;
+            }
         }
         if matches!(filled, Filled::MovedAll(_) | Filled::SourceDry) && self.bytes > 0 {
             let little = self.bytes <= LITTLE_BYTES;
             self.little = if little { self.little.saturating_add(1) } else { 0 };
-            self.are_bulk &= !little;
+            if self.bytes <= UPLOAD_BYTES {
+                self.since_bulk = self.since_bulk.saturating_add(1);
+            }
             self.bytes = 0;
         }
     }
@@ -115,20 +125,33 @@ mod tests {
     }
 
     #[test]
-    fn bulk_begins_within_a_burst_and_lasts_until_a_little_one() {
+    fn bulk_begins_within_a_burst_and_lasts_for_some_shorter_ones() {
         let mut bursts = after(&[UPLOAD_BYTES]);
         assert_eq!(bursts.piece(false, || true), Piece::Whole);
         bursts.learn(Filled::Moved(UPLOAD_BYTES));
         assert_eq!(bursts.piece(false, || true), Piece::Whole);
         bursts.learn(Filled::Moved(1));
         assert_eq!(bursts.piece(false, || true), Piece::Packet);
-        for (bytes, piece) in
-            [(LITTLE_BYTES + 1, Piece::Packet), (LITTLE_BYTES, Piece::Whole), (1, Piece::Little)]
-        {
+        bursts.learn(Filled::SourceDry);
+        for _ in 0..BULK_BURSTS {
+            assert_eq!(bursts.piece(false, || true), Piece::Packet);
+            bursts.learn(Filled::Moved(UPLOAD_BYTES));
             bursts.learn(Filled::SourceDry);
-            bursts.learn(Filled::Moved(bytes));
+        }
+        assert_eq!(bursts.piece(false, || true), Piece::Whole);
+    }
+
+    #[test]
+    fn a_long_burst_among_shorter_ones_keeps_a_flow_bulk() {
+        let mut bursts = after(&[UPLOAD_BYTES + 1]);
+        for _ in 0..3 {
+            for bytes in [UPLOAD_BYTES; BULK_BURSTS as usize - 1] {
+                bursts.learn(Filled::Moved(bytes));
+                bursts.learn(Filled::SourceDry);
+                assert_eq!(bursts.piece(false, || true), Piece::Packet);
+            }
+            bursts.learn(Filled::Moved(UPLOAD_BYTES + 1));
             bursts.learn(Filled::SourceDry);
-            assert_eq!(bursts.piece(false, || true), piece, "after {bytes}");
         }
     }
 

@@ -62,10 +62,15 @@ pub(super) struct ReportFlags {
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: ReportFormat,
 
-    /// Only this one, as a plotter wants it: resolve, dial, setup, first_byte, session, upload, pour,
-    /// loop_turn or ready
-    #[arg(long, value_name = "MEASURE", value_parser = measure)]
+    /// Only this one, as a plotter wants it
+    #[arg(long, value_name = "MEASURE", value_parser = measure, long_help = measures())]
     pub(super) of: Option<Measure>,
+}
+
+fn measures() -> String {
+    let told = |measure: Measure| format!("\n{}: {}", measure.as_str(), measure.meaning());
+    let each: String = Measure::ALL.into_iter().map(told).collect();
+    format!("Only this one, as a plotter wants it.\n{each}")
 }
 
 /// The form of a report.

@@ -33,6 +33,11 @@ impl<K: Kernel> Carrier<K> {
         *self = Carrier::Copy(buffer);
     }
 
+    /// Whether it moves bytes inside the kernel.
+    pub fn is_pipe(&self) -> bool {
+        matches!(self, Carrier::Splice(..))
+    }
+
     /// The held bytes, where they can be seen.
     pub fn held(&self) -> &[u8] {
         match self {

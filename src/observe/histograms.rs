@@ -31,7 +31,7 @@ pub enum Measure {
     Session,
     /// What a session relayed up, where it relayed anything.
     Upload,
-    /// What one pour moved: a splice out of a pipe, or a write.
+    /// What one splice moved out of a pipe; where tunnels are copied, what one write moved.
     Pour,
     /// From the return of a worker's poll to its next poll.
     Turn,
@@ -76,6 +76,27 @@ impl Measure {
             Measure::Pour => "pour",
             Measure::Turn => "loop_turn",
             Measure::Ready => "ready",
+        }
+    }
+
+    /// A sentence for people.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Measure::Resolve => {
+                "From the question for a name to its answer, for names not known already."
+            }
+            Measure::Dial => "From the first dialling attempt to a connection.",
+            Measure::SetUp => "From a whole CONNECT to its 200.",
+            Measure::FirstByte => {
+                "From the 200 to the first bytes of the target that the client was given."
+            }
+            Measure::Session => "From accept to close of sessions that got a well-formed head.",
+            Measure::Upload => {
+                "What a session relayed up in all, of those that have ended and relayed anything."
+            }
+            Measure::Pour => "What one splice moved out of a pipe; without splice, one write.",
+            Measure::Turn => "From the return of a worker's poll to its next poll.",
+            Measure::Ready => "Of how many events a poll told.",
         }
     }
 

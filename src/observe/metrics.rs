@@ -197,31 +197,13 @@ fn of_measure(page: &mut Page, measure: Measure, gauges: &Gauges) {
     let name = format!("sluice_{}_{unit}", measure.as_str());
     let bounds = bounds(measure);
     let measured = gauges.distribution(measure);
-    page.about(&name, "histogram", help(measure));
+    page.about(&name, "histogram", measure.meaning());
     for (&bound, count) in bounds.iter().zip(measured.up_to(bounds)) {
         page.line(format_args!("{name}_bucket{{le=\"{}\"}} {count}", bound as f64 / scale));
     }
     page.line(format_args!("{name}_bucket{{le=\"+Inf\"}} {}", measured.count()));
     page.line(format_args!("{name}_sum {}", measured.sum() as f64 / scale));
     page.line(format_args!("{name}_count {}", measured.count()));
-}
-
-fn help(measure: Measure) -> &'static str {
-    match measure {
-        Measure::Resolve => {
-            "From the question for a name to its answer, for names not known already."
-        }
-        Measure::Dial => "From the first dialling attempt to a connection.",
-        Measure::SetUp => "From a whole CONNECT to its 200.",
-        Measure::FirstByte => {
-            "From the 200 to the first bytes of the target that the client was given."
-        }
-        Measure::Session => "From accept to close of sessions that got a well-formed head.",
-        Measure::Upload => "What sessions relayed up, of those that relayed anything.",
-        Measure::Pour => "What was moved at once out of a pipe or buffer.",
-        Measure::Turn => "From the return of a worker's poll to its next poll.",
-        Measure::Ready => "Of how many events a poll told.",
-    }
 }
 
 /// The buckets that Prometheus is shown, in the unit of the measure.

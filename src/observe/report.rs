@@ -134,7 +134,7 @@ fn hgrm(measured: &[(Measure, Distribution)]) -> String {
 
 fn distribution(told: &mut String, exact: &Distribution, scale: f64) {
     let measured: Histogram<u64> = exact.quantiles();
-    let most = exact.ends().map_or(0, |(_, most)| most);
+    let (least, most) = exact.ends().unwrap_or_default();
     let heading = ("Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let (value, percentile, total, distance) = heading;
     let _ = writeln!(told, "{value:>14} {percentile:>16} {total:>10} {distance:>18}\n");
@@ -144,7 +144,7 @@ fn distribution(told: &mut String, exact: &Distribution, scale: f64) {
         let quantile = step.quantile_iterated_to();
         // The last step is the greatest value, of which the histogram knows but the bucket.
         let is_last = count == measured.len();
-        let value = if is_last { most } else { step.value_iterated_to().min(most) };
+        let value = if is_last { most } else { step.value_iterated_to().clamp(least, most) };
         let value = value as f64 / scale;
         let _ = write!(told, "{value:>14.3} {quantile:>16.12} {count:>10}");
         let _ = match quantile {

@@ -139,7 +139,9 @@ impl<K: Kernel> Tunnel<K> {
                 Step::Pour => {
                     let poured = line.carrier.pour(&mut tools.kernel, sink, &mut tools.pools);
                     line.flow.poured(poured);
-                    if let Poured::Moved(bytes) = poured {
+                    if let Poured::Moved(bytes) = poured
+                        && (line.carrier.is_pipe() || !tools.pools.splices())
+                    {
                         tools.gauges.histograms.record(Measure::Pour, bytes as u64);
                     }
                     if poured == Poured::Broke

@@ -55,10 +55,10 @@ mod command {
     #[derive(Parser, Debug)]
     struct Options {
         /// How often each contestant carries each load
-        #[arg(long, default_value_t = 5)]
-        rounds: usize,
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+        rounds: u16,
         /// How long a load goes on, in seconds
-        #[arg(long = "for", default_value_t = 6)]
+        #[arg(long = "for", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
         seconds: u32,
         /// Loads, by name; all where none is named
         #[arg(long, value_delimiter = ',')]
@@ -118,10 +118,15 @@ mod command {
             },
         };
         let mut told = Told::new(&options.into)?;
-        told.tell(&format!("Over {}, {} s a run.\n", network.name(), options.seconds))?;
+        told.tell(&format!(
+            "Over {}, {} s a run, as user {}.\n",
+            network.name(),
+            options.seconds,
+            rustix::process::getuid()
+        ))?;
         let mut tables = Vec::new();
         for load in loads {
-            let rounds = load.rounds(options.rounds);
+            let rounds = load.rounds(options.rounds.into());
             let mut table = Table::new(load);
             for round in 0..rounds {
                 for &contestant in &contestants {

@@ -49,6 +49,7 @@ const FRESH: Price = &[
     ("getsockopt", 1),
     // No delay for both, and probes of a silent peer.
     ("setsockopt", 3),
+    // Only where checks of debugging are on: a look at each descriptor before it is closed.
     ("fcntl", 2),
     ("epoll_ctl", 2),
     // The head, two hellos and the answer with the looks around them, and the client's end.

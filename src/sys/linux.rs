@@ -100,24 +100,23 @@ pub fn work_in_batches() {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const no_priority) };
 }
 
-/// Lets go of the program's own pages, of which a start needs many that nothing needs after it: those
-/// that are used again are mapped again from the file, one fault for sixteen of them.
+/// Lets go of the pages of the program and its libraries, of which a start needs many that nothing needs
+/// after it: those that are used again are mapped again from their files, one fault for sixteen of them.
 pub fn let_go_of_start() {
     // SAFETY: the callback is called before this returns, and needs nothing that is passed to it.
-    unsafe { libc::dl_iterate_phdr(Some(let_go_of_program), std::ptr::null_mut()) };
+    unsafe { libc::dl_iterate_phdr(Some(let_go_of_object), std::ptr::null_mut()) };
 }
 
-/// The first object that is told of is the program itself (dl_iterate_phdr(3)); it ends there.
-unsafe extern "C" fn let_go_of_program(
-    program: *mut libc::dl_phdr_info,
+unsafe extern "C" fn let_go_of_object(
+    object: *mut libc::dl_phdr_info,
     _size: usize,
     _data: *mut std::ffi::c_void,
 ) -> std::ffi::c_int {
-    // SAFETY: the loader passes a description whose headers live as long as the program.
+    // SAFETY: the loader passes a description whose headers live as long as the object.
     let (base, segments) = unsafe {
-        let program = &*program;
-        let count = usize::from(program.dlpi_phnum);
-        (program.dlpi_addr, std::slice::from_raw_parts(program.dlpi_phdr, count))
+        let object = &*object;
+        let count = usize::from(object.dlpi_phnum);
+        (object.dlpi_addr, std::slice::from_raw_parts(object.dlpi_phdr, count))
     };
     // SAFETY: it reads a constant of the system.
     let Ok(page_bytes) = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }) else {
@@ -135,7 +134,8 @@ unsafe extern "C" fn let_go_of_program(
         // is in the file, which is read again (madvise(2), MADV_DONTNEED). A refusal costs memory only.
         unsafe { libc::madvise(first as *mut std::ffi::c_void, len_bytes, libc::MADV_DONTNEED) };
     }
-    1
+    // The next one.
+    0
 }
 
 /// Lets several listeners of this process take turns on one port (SO_REUSEPORT).

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::text::Splice;
+use super::text::{Splice, indent};
 
 /// An array of a text, and the places of its entries in it.
 pub(super) struct Array<'a> {
@@ -32,7 +32,7 @@ impl Array<'_> {
             let more: String = values.iter().map(|value| format!(", {value}")).collect();
             return vec![Splice { at: last.end..last.end, by: more }];
         };
-        let indent = self.indent(last.start);
+        let indent = indent(self.text, last.start);
         let mut splices = Vec::new();
         if behind.comma_end.is_none() {
             splices.push(Splice { at: last.end..last.end, by: ",".to_owned() });
@@ -86,7 +86,7 @@ impl Array<'_> {
         let inner = self.text[inside.clone()].lines().skip(1).find(|line| line.contains('#'));
         let indent = match inner {
             Some(line) => line[..blanks(line)].to_owned(),
-            None => format!("{}    ", self.indent(self.whole.start)),
+            None => format!("{}    ", indent(self.text, self.whole.start)),
         };
         let lines: String =
             values.iter().map(|value| format!("{indent}{value},{}", self.line_end)).collect();
@@ -149,12 +149,6 @@ impl Array<'_> {
             }
         }
         behind
-    }
-
-    /// The blanks that begin the line of this place.
-    fn indent(&self, at: usize) -> &str {
-        let begin = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        &self.text[begin..begin + blanks(&self.text[begin..])]
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use toml_edit::{ArrayOfTables, Document, Item, Table};
 
-use super::text::{Splice, Text, Unfit, line_begin, line_end};
+use super::text::{Splice, Text, Unfit, indent, line_begin, line_end};
 use super::way::{Way, end_of_values, is_header, meaning, value_span};
 
 /// The keys of an entry, each with its value as TOML spells it. The first is its name, for which in
@@ -81,7 +81,8 @@ fn append(text: &Text, tables: &ArrayOfTables, entries: &[Parts]) -> Option<Vec<
     let last = tables.iter().last()?;
     let header = last.span()?;
     let end = text.line_end();
-    let above = format!("{end}{}{}{end}", indent(text, header.start), &text.as_str()[header]);
+    let above =
+        format!("{end}{}{}{end}", indent(text.as_str(), header.start), &text.as_str()[header]);
     let entry = |parts: &Parts| format!("{above}{}", lines_of(text, last, parts.iter()));
     let lines: String = entries.iter().map(entry).collect();
     let at = lines_at(text, last)?.end;
@@ -150,15 +151,9 @@ fn lines_of<'a>(
     like: &Table,
     parts: impl Iterator<Item = &'a (&'static str, String)>,
 ) -> String {
-    let indent = end_of_values(like).map_or("", |(begin, _)| indent(text, begin));
+    let blanks = end_of_values(like).map_or("", |(begin, _)| indent(text.as_str(), begin));
     let end = text.line_end();
-    parts.map(|(key, value)| format!("{indent}{key} = {value}{end}")).collect()
-}
-
-/// The blanks that begin the line of this place.
-fn indent(text: &Text, at: usize) -> &str {
-    let line = &text.as_str()[line_begin(text.as_str(), at)..at];
-    &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]
+    parts.map(|(key, value)| format!("{blanks}{key} = {value}{end}")).collect()
 }
 
 #[cfg(test)]

@@ -345,6 +345,12 @@ pub(super) fn line_begin(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |newline| newline + 1)
 }
 
+/// The blanks that begin the line of this place.
+pub(super) fn indent(text: &str, at: usize) -> &str {
+    let line = &text[line_begin(text, at)..];
+    &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]
+}
+
 /// The begin of the next line.
 pub(super) fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |newline| at + newline + 1)

@@ -96,8 +96,7 @@ impl FeedUrl {
 
 impl fmt::Display for FeedUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let query = if self.place().len() < self.text.len() { "?..." } else { "" };
-        write!(f, "{}{query}", self.place())
+        f.write_str(without_query(&self.text).as_deref().unwrap_or(&self.text))
     }
 }
 
@@ -159,6 +158,11 @@ pub(super) fn read(
         authorities: authorities.unwrap_or_default(),
         cache_file: place::beside(file, cache_file?.value),
     })
+}
+
+/// An address whose query may be a token, as it may be shown; `None` where it has none to hide.
+pub(super) fn without_query(url: &str) -> Option<String> {
+    url.split_once('?').map(|(place, _)| format!("{place}?..."))
 }
 
 /// Whether both names lead to one file, as far as it is there.

@@ -2,6 +2,7 @@
 //! a value is written there, and what holds where the file is silent.
 
 use super::edit::text::{Text, quoted};
+use super::feed::without_query;
 
 /// A key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,8 +85,7 @@ impl Key {
         if !WITH_QUERIES.contains(&self.path.as_str()) {
             return None;
         }
-        let whole = text.string(&self.path)?;
-        whole.split_once('?').map(|(place, _)| format!("{place}?..."))
+        without_query(&text.string(&self.path)?)
     }
 
     /// Whether what `words` of a command line give it holds a query, which everyone on the machine could

@@ -78,6 +78,11 @@ pub(super) fn followed(file: &Path) -> PathBuf {
     file
 }
 
+/// The folder of a name without one is the current one, for which the system wants a name.
+pub fn or_here(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
+}
+
 /// Opens a file for reading, at the end of all links. A named pipe would hold the program up until
 /// somebody writes to it, and what it gave once is not there for the next reading.
 ///

@@ -11,10 +11,10 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 
 use crate::config::edit::held::Held;
 use crate::config::feed::{FeedSettings, FeedUrl};
+use crate::config::place::or_here;
 use crate::logic::feed::{self, FEED_BYTES_MAX};
 use crate::logic::hosts::HostPattern;
-use crate::sys::is_writable_by_others;
-use crate::sys::may_write_in;
+use crate::sys::{is_writable_by_others, may_write_in};
 
 /// What such a file begins with.
 const MARK: &str = "# sluice feed: ";
@@ -110,7 +110,7 @@ fn doubt_file(file: &Path) -> Option<String> {
 
 /// A new list is written beside the old one.
 fn doubt_folder(folder: Option<&Path>) -> Option<String> {
-    let folder = folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = or_here(folder.unwrap_or(Path::new("")));
     let name = folder.display();
     if !folder.is_dir() {
         return Some(format!("{name} is no folder"));

@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::super::place::or_here;
 use crate::sys;
 
 /// What the owner needs of a folder, where files are made and seen to the disk, and of a file.
@@ -32,11 +33,6 @@ fn obstacle(file: &Path) -> &Path {
         return file;
     }
     above.next().filter(|folder| !sys::may_write_in(folder)).unwrap_or(file)
-}
-
-/// A name without a folder stands in the current one.
-fn or_here(folder: &Path) -> &Path {
-    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
 /// `lacking` are the owner's bits that are missing; `None` where somebody else is the owner.

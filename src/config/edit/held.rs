@@ -202,10 +202,7 @@ pub(super) fn remove_if_there(file: &Path) -> io::Result<()> {
 }
 
 pub(super) fn folder_of(file: &Path) -> &Path {
-    match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
+    place::or_here(file.parent().unwrap_or(Path::new("")))
 }
 
 fn beside(file: &Path, ending: &str) -> PathBuf {

@@ -68,7 +68,7 @@ impl<K: Kernel> Carrier<K> {
             }
             buffer.grow((buffer.capacity() * 2).min(hold_bytes_max));
         }
-        fill_buffer(buffer, kernel, source)
+        fill_room(buffer, usize::MAX, kernel, source)
     }
 
     /// Fills an empty carrier in the way that is cheapest for such a piece.
@@ -221,10 +221,6 @@ fn empty_into<K: Kernel>(
         }
     }
     Ok(())
-}
-
-fn fill_buffer<K: Kernel>(buffer: &mut Buffer, kernel: &mut K, source: &mut K::Stream) -> Filled {
-    fill_room(buffer, usize::MAX, kernel, source)
 }
 
 fn fill_room<K: Kernel>(

@@ -13,7 +13,7 @@ use crate::net::kernel::Kernel;
 use crate::net::pools::{BUFFER_BYTES, Pools};
 use crate::observe::histograms::Measure;
 
-/// Bytes one flow may fill in a turn. A tunnel flat out yields to the others after five pieces.
+/// Bytes one flow may fill in a turn. A tunnel flat out yields to the others after that.
 const BUDGET_BYTES: usize = 256 * 1024;
 /// Record headers that may stand between the bytes of a held hello (5 bytes each, 4,096 records).
 const FRAMING_BYTES: usize = 5 * 4096;

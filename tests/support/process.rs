@@ -99,18 +99,21 @@ pub fn processor_time(pid: u32) -> Duration {
 #[derive(Debug)]
 pub struct Halted(libc::pid_t);
 
-/// Halts the thread of this name, as a debugger does; signals would halt the whole process.
+/// Halts the thread of this name, as a debugger does; signals would halt the whole process. A thread that
+/// was just made takes its name when it runs first.
 ///
 /// # Panics
-/// Where there is no such thread, or the system forbids it (`kernel.yama.ptrace_scope` above 1, or a
+/// Where no thread takes this name, or the system forbids it (`kernel.yama.ptrace_scope` above 1, or a
 /// container without ptrace(2)).
 pub fn halt_thread(pid: u32, name: &str) -> Halted {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
-    let thread = threads.flatten().find(|thread| {
-        let told = std::fs::read_to_string(thread.path().join("comm"));
-        told.is_ok_and(|told| told.trim_end() == name)
+    let thread = until("a thread of this name", PATIENCE, || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+        threads.flatten().find(|thread| {
+            let told = std::fs::read_to_string(thread.path().join("comm"));
+            told.is_ok_and(|told| told.trim_end() == name)
+        })
     });
-    let id = thread.expect("a thread of this name").file_name();
+    let id = thread.file_name();
     let id = id.to_str().and_then(|id| id.parse().ok()).expect("its number");
     let halted = Halted(id);
     for request in [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT] {

@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("logic", &["proto"]),
     ("sys", &[]),
     ("net", &["sys", "logic::bursts", "logic::flow", "proto::target"]),
-    ("observe", &["logic", "proto::tls::Version", "sys::open_to_append"]),
+    ("observe", &["logic", "proto::tls::Version", "sys::open_to_append", "sys::zeroed_counters"]),
     ("feed", &["proto", "logic", "config", "sys::is_writable_by_others", "sys::may_write_in"]),
     ("serve", &["proto", "logic", "sys", "net", "observe", "config", "feed"]),
     ("azure", &["logic"]),

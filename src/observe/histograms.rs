@@ -4,15 +4,18 @@
 //! The buckets are fixed and log-linear, as those of HdrHistogram, but each is an atomic that one
 //! thread writes by a plain load and store. A real HdrHistogram needs a lock around it, and a scrape
 //! that is descheduled while it holds the lock would hold up a worker; here it cannot. Nothing is
-//! allocated to record. One worker's histograms take 59 KiB.
+//! allocated to record. One worker's histograms take 221 KiB, of which memory is used where values fell.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Buckets for each power of two: a value is known to 1.6 % (half of 1/32).
-const STEPS: usize = 32;
+use crate::sys::zeroed_counters;
+
+/// Buckets for each power of two, as many as HdrHistogram has for two digits: a bucket is as wide as
+/// 1/128 of its values.
+const STEPS: usize = 128;
 const STEPS_BITS: u32 = STEPS.ilog2();
 
 /// What is measured.
@@ -124,23 +127,37 @@ impl Measure {
 
 /// The histograms of one worker, which alone records.
 #[derive(Debug)]
-pub struct Histograms([Recorder; Measure::ALL.len()]);
+pub struct Histograms {
+    /// Of all measures, one after the other: so large that the system gives each page when it is used.
+    buckets: Box<[AtomicU64]>,
+    totals: [Totals; Measure::ALL.len()],
+}
 
 impl Histograms {
     /// Empty ones.
     pub fn new() -> Histograms {
-        Histograms(Measure::ALL.map(Recorder::new))
+        Histograms {
+            buckets: zeroed_counters(LAYOUT[Measure::ALL.len()]),
+            totals: std::array::from_fn(|_| Totals::new()),
+        }
     }
 
     /// Records one value in the unit of `measure`. Two threads that record at once lose one of both.
     pub fn record(&self, measure: Measure, value: u64) {
-        self.0[measure as usize].record(value);
+        let buckets = self.buckets(measure);
+        add(&buckets[bucket_of(value).min(buckets.len() - 1)], 1);
+        self.totals[measure as usize].record(value);
     }
 
     /// Records one duration.
     pub fn record_time(&self, measure: Measure, duration: Duration) {
         debug_assert_eq!(measure.unit(), Unit::Microseconds);
         self.record(measure, u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    fn buckets(&self, measure: Measure) -> &[AtomicU64] {
+        let number = measure as usize;
+        &self.buckets[LAYOUT[number]..LAYOUT[number + 1]]
     }
 }
 
@@ -150,26 +167,22 @@ impl Default for Histograms {
     }
 }
 
+/// What is known exactly of the values of a measure.
 #[derive(Debug)]
-struct Recorder {
-    buckets: Box<[AtomicU64]>,
+struct Totals {
     sum: AtomicU64,
     least: AtomicU64,
     most: AtomicU64,
 }
 
-impl Recorder {
-    fn new(measure: Measure) -> Recorder {
-        let buckets = (0..buckets(measure.bits())).map(|_| AtomicU64::new(0)).collect();
+impl Totals {
+    fn new() -> Totals {
         let [sum, most] = [0, 0].map(AtomicU64::new);
-        Recorder { buckets, sum, least: AtomicU64::new(u64::MAX), most }
+        Totals { sum, least: AtomicU64::new(u64::MAX), most }
     }
 
-    /// One writer: nothing is lost between load and store, and no bus is locked.
     fn record(&self, value: u64) {
-        let bucket = &self.buckets[bucket_of(value).min(self.buckets.len() - 1)];
-        bucket.store(bucket.load(Relaxed) + 1, Relaxed);
-        self.sum.store(self.sum.load(Relaxed).wrapping_add(value), Relaxed);
+        add(&self.sum, value);
         if value < self.least.load(Relaxed) {
             self.least.store(value, Relaxed);
         }
@@ -177,6 +190,11 @@ impl Recorder {
             self.most.store(value, Relaxed);
         }
     }
+}
+
+/// One writer: nothing is lost between load and store, and no bus is locked.
+fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
 }
 
 /// What several workers recorded of one measure.
@@ -196,13 +214,14 @@ impl Distribution {
     ) -> Distribution {
         let buckets = vec![0; buckets(measure.bits())];
         let mut merged = Distribution { buckets, sum: 0, least: u64::MAX, most: 0 };
-        for recorder in workers.into_iter().map(|histograms| &histograms.0[measure as usize]) {
-            for (sum, bucket) in merged.buckets.iter_mut().zip(&recorder.buckets) {
+        for histograms in workers {
+            for (sum, bucket) in merged.buckets.iter_mut().zip(histograms.buckets(measure)) {
                 *sum += bucket.load(Relaxed);
             }
-            merged.sum = merged.sum.wrapping_add(recorder.sum.load(Relaxed));
-            merged.least = merged.least.min(recorder.least.load(Relaxed));
-            merged.most = merged.most.max(recorder.most.load(Relaxed));
+            let totals = &histograms.totals[measure as usize];
+            merged.sum = merged.sum.wrapping_add(totals.sum.load(Relaxed));
+            merged.least = merged.least.min(totals.least.load(Relaxed));
+            merged.most = merged.most.max(totals.most.load(Relaxed));
         }
         merged
     }
@@ -248,6 +267,17 @@ impl Distribution {
     }
 }
 
+/// Where the buckets of each measure begin, in declaration order, and where those of the last end.
+const LAYOUT: [usize; Measure::ALL.len() + 1] = {
+    let mut places = [0; Measure::ALL.len() + 1];
+    let mut number = 0;
+    while number < Measure::ALL.len() {
+        places[number + 1] = places[number] + buckets(Measure::ALL[number].bits());
+        number += 1;
+    }
+    places
+};
+
 /// Buckets for values of so many bits.
 const fn buckets(bits: u32) -> usize {
     STEPS * (bits - STEPS_BITS + 1) as usize
@@ -285,11 +315,11 @@ mod tests {
     }
 
     #[test]
-    fn buckets_follow_each_other_and_know_a_value_to_a_fiftieth() {
+    fn buckets_follow_each_other_and_know_two_digits_of_a_value() {
         for value in (0..1 << 16).chain((17..40).flat_map(|bit| [(1 << bit) - 1, 1 << bit])) {
             let (bucket, before) = (bucket_of(value), bucket_of(value.saturating_sub(1)));
             assert!(bucket == before || bucket == before + 1, "{value}");
-            assert!(middle(bucket).abs_diff(value) * 50 <= value, "{value}: {}", middle(bucket));
+            assert!(middle(bucket).abs_diff(value) * 200 <= value, "{value}: {}", middle(bucket));
         }
         for bits in Measure::ALL.map(Measure::bits) {
             assert_eq!(bucket_of((1 << bits) - 1), buckets(bits) - 1);
@@ -324,15 +354,15 @@ mod tests {
         assert_eq!(quantiles.len(), 10_000);
         for (quantile, value) in [(0.5, 500_000_u64), (0.99, 990_000), (1.0, 1_000_000)] {
             let told = quantiles.value_at_quantile(quantile);
-            assert!(told.abs_diff(value) * 40 <= value, "{quantile}: {told} for {value}");
+            assert!(told.abs_diff(value) * 100 <= value, "{quantile}: {told} for {value}");
         }
         assert_eq!(distribution(Measure::Turn, &[]).quantiles().len(), 0);
     }
 
     #[test]
     fn the_histograms_of_a_worker_are_small() {
-        let bytes: usize = Measure::ALL.iter().map(|measure| 8 * buckets(measure.bits())).sum();
-        assert!(bytes <= 59 * 1024, "{bytes}");
+        let bytes = size_of_val(&*Histograms::new().buckets);
+        assert!(bytes <= 221 * 1024, "{bytes}");
         for (index, measure) in Measure::ALL.into_iter().enumerate() {
             assert_eq!(measure as usize, index);
         }

@@ -6,6 +6,7 @@
 //! - [`descriptor_limit`], [`open_descriptors`]: what holds of them, and how many are open;
 //! - [`work_in_batches`]: a hint to the scheduler that throughput matters more than who runs first;
 //! - [`let_go_of_start`]: memory that only the start of the program needed;
+//! - [`zeroed_counters`]: counters that take memory once they are used;
 //! - [`share_port`]: lets several listeners of this process take turns on one port;
 //! - [`bind_late`]: a source address without a port reserved for it;
 //! - [`unsent_bytes`]: bytes that the peer has not acknowledged yet;
@@ -45,6 +46,9 @@ pub use unix::*;
 mod windows;
 #[cfg(windows)]
 pub use windows::*;
+
+mod counters;
+pub use counters::zeroed_counters;
 
 mod signal;
 pub use signal::Signal;

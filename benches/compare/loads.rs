@@ -70,18 +70,17 @@ impl Load {
         }
     }
 
-    /// Whether `contestant` carries it where nobody is named: some cannot hold so many tunnels, and some
-    /// tables ask nothing of them.
+    /// Whether `contestant` carries it where nobody is named.
+    ///
+    /// tinyproxy and Apache take a thread for each tunnel. XXX
     pub fn is_for(self, contestant: Contestant) -> bool {
-        use Contestant::{BareLoop, Direct, HaProxy, Sluice, SluiceCopy, SluiceOrdinary};
-        match self {
-            Load::Kept => true,
-            Load::PerUpload => contestant != Contestant::Apache,
-            Load::Bulk => contestant != Direct,
-            Load::Churn | Load::Idle => !matches!(contestant, Direct | SluiceCopy | SluiceOrdinary),
-            Load::ManyIdle | Load::FewAgents | Load::ManyAgents => {
-                matches!(contestant, BareLoop | Sluice | HaProxy)
+        match contestant {
+            // It has no cost: it is there where a target asks for the latency that a gateway adds.
+            Contestant::Direct => matches!(self, Load::Kept | Load::PerUpload),
+            Contestant::Tinyproxy | Contestant::Apache => {
+                !matches!(self, Load::ManyIdle | Load::ManyAgents)
             }
+            _ => true,
         }
     }
 
@@ -124,8 +123,10 @@ pub struct Measured {
     pub pss_mib: Option<f64>,
     /// The kernel's memory for TCP sockets, in MiB, of the whole host.
     pub tcp_mib: Option<f64>,
-    /// Pipes held, at most.
+    /// Pipes held by the contestant and its children, at most.
     pub pipes: Option<f64>,
+    /// What those can hold together, in KiB.
+    pub pipe_kib: Option<f64>,
     /// Latency or set-up, the 99th of a hundred, in ms.
     pub p99_ms: Option<f64>,
     /// What did not arrive, or not in time.
@@ -196,6 +197,7 @@ fn read(load: Load, report: &Value) -> Measured {
         pss_mib,
         tcp_mib: mib(&format!("{usage}/tcp_memory_bytes/peak")),
         pipes: number(&format!("{usage}/pipes/peak")),
+        pipe_kib: number(&format!("{usage}/pipe_bytes/peak")).map(|bytes| bytes / 1024.0),
         p99_ms: p99.map(|us| us / 1000.0),
         lost,
         own_lag_ms: number("/own_lag_us/p99").unwrap_or(0.0) / 1000.0,

@@ -107,17 +107,19 @@ mod command {
         let loads = chosen(&options.loads, &Load::ALL, |load| load.name())?;
         let contestants =
             chosen(&options.contestants, &Contestant::ALL, |contestant| contestant.name())?;
+        // Where nothing can be measured, tables of a run before must not pass for this one's.
+        let mut told = Told::new(&options.into)?;
         let network = match options.network {
             NetworkChoice::Loopback => Network::Loopback,
             NetworkChoice::Veth => match Network::links() {
                 Ok(network) => network,
                 Err(why) => {
-                    println!("left out, because there are no such namespaces here: {why}");
-                    return Ok(());
+                    return told.tell(&format!(
+                        "Nothing was measured, because there are no such namespaces here: {why}"
+                    ));
                 }
             },
         };
-        let mut told = Told::new(&options.into)?;
         told.tell(&format!(
             "Over {}, {} s a run, as user {}.\n",
             network.name(),

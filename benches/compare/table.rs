@@ -82,15 +82,15 @@ impl fmt::Display for Table {
         writeln!(f, "### {}\n", self.load.title())?;
         writeln!(
             f,
-            "| | cost | rounds | / bare loop | sluice / it | p99 ms | PSS MiB | TCP MiB | pipes | lost | load late ms |"
+            "| | cost | rounds | / bare loop | sluice / it | p99 ms | PSS MiB | TCP MiB | pipes | pipe KiB | lost | load late ms |"
         )?;
-        writeln!(f, "|---|---|---|---|---|---|---|---|---|---|---|")?;
+        writeln!(f, "|---|---|---|---|---|---|---|---|---|---|---|---|")?;
         for row in &self.rows {
             let (contestant, name) = (row.contestant, row.contestant.name());
             if let Some(why) = &row.trouble {
                 let lines: Vec<&str> = why.split_whitespace().collect();
                 let why = lines.join(" ").replace('|', " ");
-                writeln!(f, "| {name} | {why} ||||||||||")?;
+                writeln!(f, "| {name} | {why} |||||||||||")?;
             }
             if row.runs.is_empty() {
                 continue;
@@ -98,7 +98,7 @@ impl fmt::Display for Table {
             let costs: Vec<String> = row.runs.iter().map(|(_, run)| figure(run.cost)).collect();
             writeln!(
                 f,
-                "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 figure(self.median(contestant, |run| run.cost)),
                 costs.join(" "),
                 figure(self.ratio(contestant, Contestant::BareLoop)),
@@ -107,6 +107,7 @@ impl fmt::Display for Table {
                 figure(self.median(contestant, |run| run.pss_mib)),
                 figure(self.median(contestant, |run| run.tcp_mib)),
                 figure(self.median(contestant, |run| run.pipes)),
+                figure(self.median(contestant, |run| run.pipe_kib)),
                 row.runs.iter().map(|(_, run)| run.lost).sum::<u64>(),
                 figure(self.median(contestant, |run| Some(run.own_lag_ms))),
             )?;

@@ -44,17 +44,19 @@ pub fn descriptors(pid: u32) -> io::Result<u64> {
     system::descriptors(pid)
 }
 
-/// The pipes that a process holds, but for its standard streams, which are its parent's choice.
+/// The pipes that a process and its children hold, but for standard streams, which are their parent's choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux tells so much"))]
 pub struct Pipes {
-    /// How many pipes.
+    /// How many pipes; one that several hold is one.
     pub pipes: u64,
-    /// How many descriptors they take: two each, one where the other end is elsewhere.
+    /// What they can hold together, in bytes; `None` where one of them may not be asked.
+    pub bytes: Option<u64>,
+    /// How many descriptors of the process itself they take: two each, one where the other end is elsewhere.
     pub ends: u64,
 }
 
-/// The pipes that a process holds.
+/// The pipes that a process and its children hold.
 pub fn pipes(pid: u32) -> io::Result<Pipes> {
     system::pipes(pid)
 }
@@ -93,8 +95,14 @@ pub fn tcp_memory_bytes() -> io::Result<u64> {
 
 #[cfg(target_os = "linux")]
 mod system {
+    use std::collections::HashMap;
+    use std::collections::hash_map::Entry;
     use std::fs;
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::path::{Path, PathBuf};
 
+    use nix::errno::Errno;
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
     use nix::time::{ClockId, clock_getcpuclockid};
     use nix::unistd::Pid;
 
@@ -171,23 +179,53 @@ mod system {
     }
 
     pub fn pipes(pid: u32) -> io::Result<Pipes> {
-        let mut ends = Vec::new();
+        let mut held = HashMap::new();
+        let ends = note_pipes(pid, &mut held)?;
+        for child in descendants(pid) {
+            // A child may end between the listing and the look.
+            let _ = note_pipes(child, &mut held);
+        }
+        Ok(Pipes { pipes: held.len() as u64, bytes: held.into_values().sum(), ends })
+    }
+
+    /// Adds the pipes of one process to `held`, each with its capacity, and gives the number of their ends.
+    fn note_pipes(pid: u32, held: &mut HashMap<PathBuf, Option<u64>>) -> io::Result<u64> {
+        let mut ends = 0;
         for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
             let entry = entry?;
             let number = entry.file_name().to_string_lossy().parse::<u32>();
             if number.is_ok_and(|number| number <= 2) {
                 continue;
             }
+            let end = entry.path();
             // A descriptor may close between the listing and the look.
-            let Ok(link) = fs::read_link(entry.path()) else { continue };
-            if link.to_string_lossy().starts_with("pipe:") {
-                ends.push(link);
+            let Ok(pipe) = fs::read_link(&end) else { continue };
+            if !pipe.as_os_str().as_encoded_bytes().starts_with(b"pipe:") {
+                continue;
+            }
+            ends += 1;
+            if let Entry::Vacant(place) = held.entry(pipe) {
+                match pipe_capacity(&end) {
+                    Err(why) if is_gone(&why) => {}
+                    answer => drop(place.insert(answer.ok())),
+                }
             }
         }
-        let count = ends.len() as u64;
-        ends.sort_unstable();
-        ends.dedup();
-        Ok(Pipes { pipes: ends.len() as u64, ends: count })
+        Ok(ends)
+    }
+
+    /// What the pipe of which `end` is one end can hold, in bytes. To open an end neither reads nor waits.
+    fn pipe_capacity(end: &Path) -> io::Result<u64> {
+        let mut options = fs::OpenOptions::new();
+        let pipe = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(end)?;
+        let bytes = fcntl(&pipe, FcntlArg::F_GETPIPE_SZ)?;
+        Ok(u64::from(bytes.unsigned_abs()))
+    }
+
+    /// Whether an end had closed by then, or its number was that of a socket or file by then.
+    fn is_gone(why: &io::Error) -> bool {
+        let number = why.raw_os_error().map(Errno::from_raw);
+        matches!(number, Some(Errno::ENOENT | Errno::ENXIO | Errno::EBADF))
     }
 
     pub fn threads(pid: u32) -> io::Result<Vec<Thread>> {
@@ -343,19 +381,38 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_one_whatever_its_ends_and_standard_streams_are_none() {
+    fn pipes_of_children_count_once_and_standard_streams_do_not() {
+        use nix::fcntl::{FcntlArg, fcntl};
+        use std::io::{BufRead, BufReader};
         use std::process::{Command, Stdio};
-        let seen = |piped: bool| {
-            let stream = || if piped { Stdio::piped() } else { Stdio::null() };
-            let mut sleep = Command::new("sleep");
-            sleep.arg("60").stdin(stream()).stdout(stream()).stderr(stream());
-            let mut child = sleep.spawn().expect("a child");
+
+        const BYTES: u32 = 1 << 18;
+        // A shell, its child and its child's child; those below it hold its standard output as `more`, too.
+        let seen = |more: &str, errors: Stdio| {
+            let (out, into) = std::io::pipe().expect("a pipe");
+            fcntl(&into, FcntlArg::F_SETPIPE_SZ(BYTES.cast_signed())).expect("a larger pipe");
+            let script = format!("sh -c 'sleep 60 & echo; wait' {more} & wait");
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &script]).stdin(Stdio::null()).stdout(into).stderr(errors);
+            let mut child = shell.spawn().expect("a shell");
+            BufReader::new(out).read_line(&mut String::new()).expect("a line");
             let seen = pipes(child.id());
-            child.kill().and_then(|()| child.wait().map(drop)).expect("it ends");
+            for pid in system::descendants(child.id()) {
+                let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it ends");
+            }
+            child.wait().expect("it ends");
             seen.expect("pipes")
         };
         // A child may have got pipes from whoever started this test, and they count.
-        assert_eq!(seen(true), seen(false));
+        let before = seen("", Stdio::null());
+        assert_eq!(seen("", Stdio::piped()), before);
+        let bytes = before.bytes.map(|bytes| bytes + u64::from(BYTES));
+        assert!(bytes.is_some(), "the pipes of an own child may be asked");
+        assert_eq!(
+            seen("3>&1 4>&1", Stdio::null()),
+            Pipes { pipes: before.pipes + 1, bytes, ..before }
+        );
     }
 
     #[test]

@@ -29,6 +29,7 @@ struct Levels {
     pss_bytes: Option<u64>,
     descriptors: Option<u64>,
     pipes: Option<u64>,
+    pipe_bytes: Option<u64>,
     other_descriptors: Option<u64>,
     tcp_memory_bytes: Option<u64>,
 }
@@ -57,8 +58,10 @@ pub struct Usage {
     pub pss_bytes: Option<Course>,
     /// The gateway's descriptors.
     pub descriptors: Option<Course>,
-    /// The gateway's pipes, without its standard streams; a pipe takes two descriptors.
+    /// The pipes of the gateway and its children, without standard streams; each takes two descriptors.
     pub pipes: Option<Course>,
+    /// What those can hold together: the kernel's memory, of which a pipe takes only what it holds.
+    pub pipe_bytes: Option<Course>,
     /// The gateway's descriptors that are not of pipes: pipes are pooled, sockets come and go.
     pub other_descriptors: Option<Course>,
     /// The kernel's memory for the TCP sockets of the whole host.
@@ -158,6 +161,7 @@ impl Sampler {
             pss_bytes: course(first.pss_bytes, peak.pss_bytes, last.pss_bytes),
             descriptors: course(first.descriptors, peak.descriptors, last.descriptors),
             pipes: course(first.pipes, peak.pipes, last.pipes),
+            pipe_bytes: course(first.pipe_bytes, peak.pipe_bytes, last.pipe_bytes),
             other_descriptors: course(
                 first.other_descriptors,
                 peak.other_descriptors,
@@ -182,6 +186,7 @@ impl Sampler {
             pss_bytes: self.ask(platform::pss_bytes),
             descriptors,
             pipes: pipes.map(|pipes| pipes.pipes),
+            pipe_bytes: pipes.and_then(|pipes| pipes.bytes),
             other_descriptors: pipes.and_then(other),
             tcp_memory_bytes: platform::tcp_memory_bytes().ok(),
         };
@@ -189,6 +194,7 @@ impl Sampler {
         peak.pss_bytes = peak.pss_bytes.max(seen.pss_bytes);
         peak.descriptors = peak.descriptors.max(seen.descriptors);
         peak.pipes = peak.pipes.max(seen.pipes);
+        peak.pipe_bytes = peak.pipe_bytes.max(seen.pipe_bytes);
         peak.other_descriptors = peak.other_descriptors.max(seen.other_descriptors);
         peak.tcp_memory_bytes = peak.tcp_memory_bytes.max(seen.tcp_memory_bytes);
         let done = clock::now();

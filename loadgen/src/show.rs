@@ -254,6 +254,9 @@ fn usage(table: &mut Table, usage: &Usage) {
     if let Some(course) = &usage.pipes {
         table.row("gateway pipes held", levels(course, show_count));
     }
+    if let Some(course) = &usage.pipe_bytes {
+        table.row("  what they can hold", levels(course, show_memory));
+    }
     if let Some(course) = &usage.tcp_memory_bytes {
         table.row("kernel TCP memory, host", levels(course, show_memory));
     }

@@ -24,10 +24,16 @@ fn the_report_is_written_and_the_table_is_readable() {
     if cfg!(target_os = "linux") {
         assert!(table.contains("gateway memory (PSS)"), "{table}");
         assert!(table.contains("gateway pipes held"), "{table}");
+        assert!(table.contains("what they can hold"), "{table}");
     }
     let json = std::fs::read(folder.path().join("new/report.json")).expect("a report");
     let report: Value = serde_json::from_slice(&json).expect("JSON");
     assert_eq!(report["uploads"]["arrived"], 5);
+    if cfg!(target_os = "linux") {
+        // Its output comes to this test, which it takes for the gateway, through pipes.
+        let [held, bytes] = ["pipes", "pipe_bytes"].map(|of| report["usage"][of]["peak"].as_u64());
+        assert!(held >= Some(1) && bytes >= held.map(|held| held * 4096), "{held:?} {bytes:?}");
+    }
     for name in ["latency.hgrm", "setup.hgrm", "lateness.hgrm"] {
         let text = std::fs::read_to_string(folder.path().join("new").join(name)).expect(name);
         assert!(

@@ -7,8 +7,9 @@ use crate::loads::Load;
 use crate::table::{Table, figure};
 
 /// One thing to reach.
-struct Target {
-    what: &'static str,
+pub struct Target {
+    /// As the table calls it.
+    pub what: &'static str,
     of: Of,
     /// What it may be at most.
     most: f64,
@@ -30,7 +31,8 @@ enum Of {
     PerTunnel,
 }
 
-const TARGETS: [Target; 19] = [
+/// All of them.
+pub const TARGETS: [Target; 19] = [
     Target { what: "kept, CPU / bare loop", of: Of::Ratio(Load::Kept, BareLoop), most: 1.10 },
     Target { what: "kept, CPU / HAProxy", of: Of::Ratio(Load::Kept, HaProxy), most: 0.70 },
     Target { what: "kept, CPU / squid", of: Of::Ratio(Load::Kept, Squid), most: 0.45 },

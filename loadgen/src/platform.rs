@@ -1,7 +1,9 @@
 //! All that differs between systems, in one file: limits, signals and what the system tells about a
 //! process. Where a system does not tell, the answer is an `Unsupported` error, and the report leaves it out.
 
+use std::collections::HashSet;
 use std::io;
+use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
@@ -44,7 +46,8 @@ pub fn descriptors(pid: u32) -> io::Result<u64> {
     system::descriptors(pid)
 }
 
-/// The pipes that a process and its children hold, but for standard streams, which are their parent's choice.
+/// The pipes that a process and its children hold, but for standard streams and what was left open for it,
+/// which are others' choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux tells so much"))]
 pub struct Pipes {
@@ -52,13 +55,23 @@ pub struct Pipes {
     pub pipes: u64,
     /// What they can hold together, in bytes; `None` where one of them may not be asked.
     pub bytes: Option<u64>,
-    /// How many descriptors of the process itself they take: two each, one where the other end is elsewhere.
+    /// How many descriptors of the process itself are ends of pipes, whoever made those.
     pub ends: u64,
 }
 
-/// The pipes that a process and its children hold.
-pub fn pipes(pid: u32) -> io::Result<Pipes> {
-    system::pipes(pid)
+/// Pipes by what tells them apart; none where the system does not tell.
+#[derive(Debug, Default)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux tells so much"))]
+pub struct PipeNames(HashSet<PathBuf>);
+
+/// The pipes that this process holds now. What it was left open by who started it, a gateway was, too.
+pub fn own_pipes() -> PipeNames {
+    system::own_pipes()
+}
+
+/// The pipes that a process and its children hold, but for those of `others`.
+pub fn pipes(pid: u32, others: &PipeNames) -> io::Result<Pipes> {
+    system::pipes(pid, others)
 }
 
 /// A thread and the processor time it has used.
@@ -99,7 +112,7 @@ mod system {
     use std::collections::hash_map::Entry;
     use std::fs;
     use std::os::unix::fs::OpenOptionsExt;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use nix::errno::Errno;
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -107,7 +120,7 @@ mod system {
     use nix::unistd::Pid;
 
     pub use super::unix::{is_out_of_descriptors, raise_descriptor_limit, terminate};
-    use super::{Duration, Pipes, Thread, io};
+    use super::{Duration, PathBuf, PipeNames, Pipes, Thread, io};
 
     /// The unit of `/proc/stat`, the same on all systems (USER_HZ).
     const TICK_MS: u64 = 10;
@@ -178,13 +191,21 @@ mod system {
         }
     }
 
-    pub fn pipes(pid: u32) -> io::Result<Pipes> {
+    pub fn own_pipes() -> PipeNames {
+        let mut held = HashMap::new();
+        // What cannot be told of this process cannot be told of another.
+        let _ = note_pipes(std::process::id(), &mut held);
+        PipeNames(held.into_keys().collect())
+    }
+
+    pub fn pipes(pid: u32, others: &PipeNames) -> io::Result<Pipes> {
         let mut held = HashMap::new();
         let ends = note_pipes(pid, &mut held)?;
         for child in descendants(pid) {
             // A child may end between the listing and the look.
             let _ = note_pipes(child, &mut held);
         }
+        held.retain(|pipe, _| !others.0.contains(pipe));
         Ok(Pipes { pipes: held.len() as u64, bytes: held.into_values().sum(), ends })
     }
 
@@ -207,7 +228,9 @@ mod system {
             if let Entry::Vacant(place) = held.entry(pipe) {
                 match pipe_capacity(&end) {
                     Err(why) if is_gone(&why) => {}
-                    answer => drop(place.insert(answer.ok())),
+                    answer => {
+                        place.insert(answer.ok());
+                    }
                 }
             }
         }
@@ -304,7 +327,7 @@ mod unix {
 
 #[cfg(not(target_os = "linux"))]
 mod system {
-    use super::{Duration, Pipes, Thread, io};
+    use super::{Duration, PipeNames, Pipes, Thread, io};
 
     #[cfg(unix)]
     pub use super::unix::{is_out_of_descriptors, raise_descriptor_limit, terminate};
@@ -340,7 +363,11 @@ mod system {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub fn pipes(_pid: u32) -> io::Result<Pipes> {
+    pub fn own_pipes() -> PipeNames {
+        PipeNames::default()
+    }
+
+    pub fn pipes(_pid: u32, _others: &PipeNames) -> io::Result<Pipes> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -375,7 +402,10 @@ mod tests {
 
         // Other tests open descriptors of their own meanwhile, so these are lower bounds.
         let held = std::io::pipe().expect("a pipe");
-        let (found, all) = (pipes(pid).expect("pipes"), descriptors(pid).expect("descriptors"));
+        let (found, all) = (
+            pipes(pid, &PipeNames::default()).expect("pipes"),
+            descriptors(pid).expect("descriptors"),
+        );
         assert!(found.pipes >= 1 && found.ends >= 2 && all >= found.ends, "{found:?} of {all}");
         drop(held);
     }
@@ -388,7 +418,7 @@ mod tests {
 
         const BYTES: u32 = 1 << 18;
         // A shell, its child and its child's child; those below it hold its standard output as `more`, too.
-        let seen = |more: &str, errors: Stdio| {
+        let seen = |more: &str, errors: Stdio, others: &PipeNames| {
             let (out, into) = std::io::pipe().expect("a pipe");
             fcntl(&into, FcntlArg::F_SETPIPE_SZ(BYTES.cast_signed())).expect("a larger pipe");
             let script = format!("sh -c 'sleep 60 & echo; wait' {more} & wait");
@@ -396,7 +426,7 @@ mod tests {
             shell.args(["-c", &script]).stdin(Stdio::null()).stdout(into).stderr(errors);
             let mut child = shell.spawn().expect("a shell");
             BufReader::new(out).read_line(&mut String::new()).expect("a line");
-            let seen = pipes(child.id());
+            let seen = pipes(child.id(), others);
             for pid in system::descendants(child.id()) {
                 let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
                 nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it ends");
@@ -404,15 +434,11 @@ mod tests {
             child.wait().expect("it ends");
             seen.expect("pipes")
         };
-        // A child may have got pipes from whoever started this test, and they count.
-        let before = seen("", Stdio::null());
-        assert_eq!(seen("", Stdio::piped()), before);
-        let bytes = before.bytes.map(|bytes| bytes + u64::from(BYTES));
-        assert!(bytes.is_some(), "the pipes of an own child may be asked");
-        assert_eq!(
-            seen("3>&1 4>&1", Stdio::null()),
-            Pipes { pipes: before.pipes + 1, bytes, ..before }
-        );
+        let others = own_pipes();
+        let none = Pipes { bytes: Some(0), ..seen("", Stdio::null(), &others) };
+        assert_eq!((none.pipes, seen("", Stdio::piped(), &others)), (0, none));
+        let one = Pipes { pipes: 1, bytes: Some(u64::from(BYTES)), ..none };
+        assert_eq!(seen("3>&1 4>&1", Stdio::null(), &others), one);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //! must not become a load of its own, so each look is followed by a pause of many times its cost.
 
 use std::io;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::busy::{Busy, ThreadUse};
 use crate::clock;
-use crate::platform::{self, Pipes};
+use crate::platform::{self, PipeNames, Pipes};
 
 /// The least time between two looks at memory and descriptors.
 const LOOK_MS: u64 = 1_000;
@@ -78,6 +79,8 @@ pub struct Usage {
 pub struct Sampler {
     pid: Option<u32>,
     next_look: Instant,
+    /// What was open before there was a load: nobody's that is watched.
+    own_pipes: Rc<PipeNames>,
     peak: Levels,
     busy: Watch,
     trouble: Option<String>,
@@ -96,8 +99,14 @@ impl Sampler {
     pub fn new(pid: Option<u32>) -> Sampler {
         let now = clock::now();
         let busy = Watch::begin(pid, now);
-        let mut sampler =
-            Sampler { pid, next_look: now, peak: Levels::default(), busy, trouble: None };
+        let mut sampler = Sampler {
+            pid,
+            next_look: now,
+            own_pipes: Rc::new(platform::own_pipes()),
+            peak: Levels::default(),
+            busy,
+            trouble: None,
+        };
         sampler.snapshot();
         sampler
     }
@@ -125,7 +134,8 @@ impl Sampler {
         let pid = self.pid?;
         let before = snapshot.memory.other_descriptors?;
         // The peaks count all looks, and this one is no part of the load.
-        let (all, pipes) = (platform::descriptors(pid).ok()?, platform::pipes(pid).ok()?);
+        let (all, pipes) =
+            (platform::descriptors(pid).ok()?, platform::pipes(pid, &self.own_pipes).ok()?);
         Some((before, all.saturating_sub(pipes.ends)))
     }
 
@@ -180,7 +190,8 @@ impl Sampler {
 
     fn look(&mut self, now: Instant) -> Levels {
         let descriptors = self.ask(platform::descriptors);
-        let pipes = self.ask(platform::pipes);
+        let own_pipes = self.own_pipes.clone();
+        let pipes = self.ask(|pid| platform::pipes(pid, &own_pipes));
         let other = |pipes: Pipes| Some(descriptors?.saturating_sub(pipes.ends));
         let seen = Levels {
             pss_bytes: self.ask(platform::pss_bytes),
@@ -204,7 +215,7 @@ impl Sampler {
         seen
     }
 
-    fn ask<T>(&mut self, question: fn(u32) -> io::Result<T>) -> Option<T> {
+    fn ask<T>(&mut self, question: impl FnOnce(u32) -> io::Result<T>) -> Option<T> {
         let pid = self.pid?;
         match question(pid) {
             Ok(answer) => Some(answer),

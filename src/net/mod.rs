@@ -5,5 +5,6 @@ pub mod kernel;
 pub mod mailbox;
 pub mod pools;
 pub mod resolver;
+pub mod sleep;
 pub mod slots;
 pub mod sockets;

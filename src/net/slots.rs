@@ -5,6 +5,9 @@ use slab::Slab;
 /// Sockets of one session that can be told apart: the client and its dialling attempts.
 pub const LANES: usize = 16;
 
+/// Listeners of one worker that can be told apart.
+const LISTENERS_MAX: u64 = 256;
+
 const LANE_BITS: u32 = 4;
 const SLOT_BITS: u32 = 28;
 
@@ -19,6 +22,9 @@ impl Token {
     /// Mail has come.
     pub const MAILBOX: Token = Token(u64::MAX);
 
+    /// A deadline may have passed.
+    pub const ALARM: Token = Token(u64::MAX - 1 - LISTENERS_MAX);
+
     /// The `index`th listener of a worker.
     pub fn listener(index: usize) -> Token {
         Token(u64::MAX - 1 - index as u64)
@@ -27,7 +33,7 @@ impl Token {
     /// The listener this token names, if it names one.
     pub fn as_listener(self) -> Option<usize> {
         let index = u64::MAX - 1 - self.0.min(u64::MAX - 1);
-        (index < 256 && self != Token::MAILBOX).then_some(index as usize)
+        (index < LISTENERS_MAX && self != Token::MAILBOX).then_some(index as usize)
     }
 
     /// The same session, another socket.
@@ -54,6 +60,14 @@ impl Token {
         Token(u64::from(generation) << (LANE_BITS + SLOT_BITS) | (slot as u64) << LANE_BITS)
     }
 }
+
+/// As the poll takes it.
+pub(super) fn mio_token(token: Token) -> mio::Token {
+    mio::Token(token.0 as usize)
+}
+
+/// A token has 64 bits.
+const _: () = assert!(usize::BITS >= 64, "tokens need a 64-bit system");
 
 /// Values by slot. They are boxed: the table stays small and grows without moving them.
 #[derive(Debug)]
@@ -147,6 +161,7 @@ mod tests {
         let token = slots.insert(());
         assert_eq!(token.as_listener(), None);
         assert_eq!(Token::MAILBOX.as_listener(), None);
+        assert_eq!(Token::ALARM.as_listener(), None);
         assert_eq!(Token::listener(0).as_listener(), Some(0));
         assert_eq!(Token::listener(255).as_listener(), Some(255));
         assert_eq!(token.with_lane(15).lane(), 15);

@@ -12,7 +12,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use super::kernel::{Kernel, Lookup, Mail, Ready};
 use super::mailbox::Mailbox;
 use super::resolver::{Resolver, Waiter};
-use super::slots::Token;
+use super::sleep::Sleep;
+use super::slots::{Token, mio_token};
 use crate::sys::{self, SplicePipe};
 
 /// Events taken from one poll. More wait in the kernel for the next turn.
@@ -25,6 +26,7 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub struct SocketKernel {
     poll: Poll,
+    sleep: Sleep,
     events: mio::Events,
     mailbox: Arc<Mailbox>,
     resolver: Arc<Resolver>,
@@ -45,6 +47,7 @@ impl SocketKernel {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), mio_token(Token::MAILBOX))?;
         Ok(SocketKernel {
+            sleep: Sleep::new(poll.registry()),
             poll,
             events: mio::Events::with_capacity(EVENTS_PER_TURN),
             mailbox: Arc::new(Mailbox::new(waker)),
@@ -82,7 +85,8 @@ impl Kernel for SocketKernel {
     }
 
     fn poll(&mut self, sleep: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        let mut polled = self.poll.poll(&mut self.events, sleep);
+        let timeout = self.sleep.timeout(self.now, sleep);
+        let mut polled = self.poll.poll(&mut self.events, timeout);
         if polled.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
             // So begins the first turn after the process was halted (signal(7)). Deadlines have passed
             // by now, and what met them in time waits to be told of.
@@ -99,6 +103,9 @@ impl Kernel for SocketKernel {
             let token = Token(event.token().0 as u64);
             if token == Token::MAILBOX {
                 self.has_mail = true;
+                continue;
+            }
+            if token == Token::ALARM {
                 continue;
             }
             ready.push(Ready {
@@ -347,13 +354,6 @@ fn retry(mut operation: impl FnMut() -> io::Result<usize>) -> io::Result<usize> 
         }
     }
 }
-
-fn mio_token(token: Token) -> mio::Token {
-    mio::Token(token.0 as usize)
-}
-
-/// A token has 64 bits.
-const _: () = assert!(usize::BITS >= 64, "tokens need a 64-bit system");
 
 #[allow(clippy::disallowed_methods, reason = "this is the clock that others are told to ask")]
 fn clock() -> Instant {

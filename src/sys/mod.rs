@@ -2,6 +2,7 @@
 //!
 //! - [`SplicePipe`]: a pipe that moves bytes between sockets inside the kernel, with `open`, `fill`,
 //!   `pour` and `read`; uninhabited where there is none, so that the code around it compiles everywhere;
+//! - [`Alarm`]: a timer that a poll tells of;
 //! - [`raise_descriptor_limit`]: lifts the soft limit of open descriptors to the hard one;
 //! - [`descriptor_limit`], [`open_descriptors`]: what holds of them, and how many are open;
 //! - [`work_in_batches`]: a hint to the scheduler that throughput matters more than who runs first;

@@ -3,8 +3,10 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use mio::net::TcpStream;
+use mio::{Registry, Token};
 use socket2::{SockRef, Socket};
 
 /// Whether this platform moves bytes inside the kernel.
@@ -51,6 +53,28 @@ impl SplicePipe {
     /// # Errors
     /// None.
     pub fn read(&self, _into: &mut [u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+}
+
+/// There is no such timer here, and so no value of this type.
+#[derive(Debug)]
+pub struct Alarm(Infallible);
+
+impl Alarm {
+    /// Always refuses.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    pub fn new(_registry: &Registry, _token: Token) -> io::Result<Alarm> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Cannot be reached.
+    ///
+    /// # Errors
+    /// None.
+    pub fn set(&self, _after: Duration) -> io::Result<()> {
         match self.0 {}
     }
 }

@@ -5,8 +5,8 @@ use slab::Slab;
 /// Sockets of one session that can be told apart: the client and its dialling attempts.
 pub const LANES: usize = 16;
 
-/// Listeners of one worker that can be told apart.
-const LISTENERS_MAX: u64 = 256;
+/// Listeners of one worker that can be told apart, by their index.
+pub const LISTENERS_MAX: usize = 256;
 
 const LANE_BITS: u32 = 4;
 const SLOT_BITS: u32 = 28;
@@ -23,17 +23,18 @@ impl Token {
     pub const MAILBOX: Token = Token(u64::MAX);
 
     /// A deadline may have passed.
-    pub const ALARM: Token = Token(u64::MAX - 1 - LISTENERS_MAX);
+    pub const ALARM: Token = Token(u64::MAX - 1 - LISTENERS_MAX as u64);
 
-    /// The `index`th listener of a worker.
+    /// The `index`th listener of a worker, of [`LISTENERS_MAX`].
     pub fn listener(index: usize) -> Token {
+        debug_assert!(index < LISTENERS_MAX);
         Token(u64::MAX - 1 - index as u64)
     }
 
     /// The listener this token names, if it names one.
     pub fn as_listener(self) -> Option<usize> {
         let index = u64::MAX - 1 - self.0.min(u64::MAX - 1);
-        (index < LISTENERS_MAX && self != Token::MAILBOX).then_some(index as usize)
+        (index < LISTENERS_MAX as u64 && self != Token::MAILBOX).then_some(index as usize)
     }
 
     /// The same session, another socket.

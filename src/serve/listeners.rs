@@ -1,11 +1,13 @@
 //! The sockets that listen: bound before anything depends on them, so that a change either happens as a
 //! whole or not at all.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::acceptor::Accepting;
+use crate::net::slots::LISTENERS_MAX;
 use crate::net::sockets;
 use crate::sys;
 
@@ -15,7 +17,6 @@ pub struct Listeners {
     accepting: Accepting,
     workers: usize,
     open: Vec<Open>,
-    next_number: usize,
 }
 
 /// One address that is listened on.
@@ -48,7 +49,7 @@ pub struct Changed {
 impl Listeners {
     /// Nothing listens yet.
     pub fn new(accepting: Accepting, workers: usize) -> Listeners {
-        Listeners { accepting, workers, open: Vec::new(), next_number: 0 }
+        Listeners { accepting, workers, open: Vec::new() }
     }
 
     /// Binds what is wanted and not open yet. Nothing changes until [`Listeners::commit`].
@@ -65,9 +66,10 @@ impl Listeners {
             if self.open.iter().any(|open| open.wanted == wanted_here) {
                 continue;
             }
+            let new = prepared.opened.iter().map(|(open, _)| open);
+            let number = self.free_number(new).map_err(|why| (wanted_here, why))?;
             match self.bind(wanted_here, keepalive) {
                 Ok((bound, sockets)) => {
-                    let number = self.next_number + prepared.opened.len();
                     let open = Open { wanted: wanted_here, bound, number };
                     prepared.opened.push((open, sockets));
                 }
@@ -92,7 +94,6 @@ impl Listeners {
     pub fn commit(&mut self, prepared: Prepared) -> Changed {
         let mut changed = Changed::default();
         for (open, sockets) in prepared.opened {
-            self.next_number = self.next_number.max(open.number + 1);
             self.open.push(open);
             changed.opened.push((open.number, open.bound, sockets));
         }
@@ -109,8 +110,8 @@ impl Listeners {
         for socket in sockets {
             socket.set_nonblocking(true)?;
             let bound = socket.local_addr()?;
-            let open = Open { wanted: bound, bound, number: self.next_number };
-            self.next_number += 1;
+            let number = self.free_number(std::iter::empty())?;
+            let open = Open { wanted: bound, bound, number };
             self.open.push(open);
             changed.opened.push((open.number, bound, vec![socket]));
         }
@@ -120,6 +121,15 @@ impl Listeners {
     /// Addresses that are listened on.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.open.iter().map(|open| open.bound).collect()
+    }
+
+    /// A number that nobody has: neither those of `new`, nor those that close once these are there.
+    fn free_number<'a>(&'a self, new: impl Iterator<Item = &'a Open>) -> io::Result<usize> {
+        let taken: HashSet<usize> = self.open.iter().chain(new).map(|open| open.number).collect();
+        let free = (0..LISTENERS_MAX).find(|number| !taken.contains(number));
+        free.ok_or_else(|| {
+            io::Error::other(format!("{LISTENERS_MAX} listeners are all there can be"))
+        })
     }
 
     fn bind(
@@ -152,4 +162,48 @@ impl Listeners {
 fn is_of_lacking_family(address: SocketAddr, error: &io::Error) -> bool {
     let ip = address.ip();
     ip.is_ipv6() && (ip.is_unspecified() || ip.is_loopback()) && sys::lacks_family(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loopback(last: usize) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, u8::try_from(last).expect("a host of 127.0.0.0/24")], 0))
+    }
+
+    fn change(listeners: &mut Listeners, wanted: &[SocketAddr]) -> Vec<usize> {
+        let prepared = listeners.prepare(wanted, None).map_err(|(_, why)| why).expect("free ports");
+        listeners.commit(prepared).opened.iter().map(|(number, ..)| *number).collect()
+    }
+
+    #[test]
+    fn a_number_is_used_again_once_its_listener_is_closed() {
+        let mut listeners = Listeners::new(Accepting::ByOne, 1);
+        assert_eq!(change(&mut listeners, &[loopback(1), loopback(2)]), [0, 1]);
+        for _ in 0..LISTENERS_MAX {
+            assert_eq!(change(&mut listeners, &[loopback(2), loopback(3)]), [2]);
+            assert_eq!(change(&mut listeners, &[loopback(2), loopback(1)]), [0]);
+            assert_eq!(change(&mut listeners, &[loopback(2), loopback(4)]), [2]);
+            assert_eq!(change(&mut listeners, &[loopback(2), loopback(1)]), [0]);
+        }
+    }
+
+    #[test]
+    fn more_listeners_than_have_numbers_are_refused_as_a_whole() {
+        let mut listeners = Listeners::new(Accepting::ByOne, 1);
+        let all: Vec<SocketAddr> = (1..=255).map(loopback).collect();
+        assert_eq!(change(&mut listeners, &all).len(), 255);
+        let more: Vec<SocketAddr> = all
+            .iter()
+            .copied()
+            .chain(["127.0.1.1:0", "127.0.1.2:0"].map(|one| one.parse().expect("an address")))
+            .collect();
+        let (at, why) = listeners.prepare(&more, None).expect_err("one too many");
+        assert_eq!(
+            (at, why.to_string()),
+            (more[256], "256 listeners are all there can be".to_owned())
+        );
+        assert_eq!(listeners.addresses().len(), 255);
+    }
 }

@@ -27,9 +27,14 @@ impl Sleep {
         Sleep { alarm: alarm.ok(), set_for: None }
     }
 
-    /// The timeout to poll with at `now` so that it ends after `sleep` at the latest, or by
-    /// [`Token::ALARM`].
-    pub fn timeout(&mut self, now: Instant, sleep: Option<Duration>) -> Option<Duration> {
+    /// The timeout to poll with so that it ends `sleep` after `now` at the latest, or by [`Token::ALARM`].
+    /// A turn may have passed since `now`, which `clock` tells.
+    pub fn timeout(
+        &mut self,
+        now: Instant,
+        sleep: Option<Duration>,
+        clock: impl FnOnce() -> Instant,
+    ) -> Option<Duration> {
         let sleep = sleep?;
         let Some(alarm) = self.alarm.as_ref().filter(|_| sleep >= ALARM_LEAST) else {
             return Some(sleep);
@@ -38,7 +43,7 @@ impl Sleep {
         if self.set_for.is_some_and(|set_for| now < set_for && set_for <= end) {
             return None;
         }
-        if alarm.set(sleep).is_err() {
+        if alarm.set(end.saturating_duration_since(clock())).is_err() {
             self.alarm = None;
             return Some(sleep);
         }
@@ -63,7 +68,7 @@ mod tests {
         let mut sleep = Sleep::new(poll.registry());
         for wanted in [Duration::ZERO, Duration::from_millis(20), ALARM_LEAST, ALARM_LEAST] {
             let begin = Instant::now();
-            let timeout = sleep.timeout(begin, Some(wanted));
+            let timeout = sleep.timeout(begin, Some(wanted), Instant::now);
             assert!(timeout.is_none_or(|timeout| timeout == wanted), "{timeout:?}");
             poll.poll(&mut events, timeout).unwrap();
             let slept = begin.elapsed();
@@ -77,7 +82,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let mut sleep = Sleep::new(poll.registry());
         if sleep.alarm.is_none() {
-            assert_eq!(sleep.timeout(Instant::now(), Some(FAR)), Some(FAR));
+            assert_eq!(sleep.timeout(Instant::now(), Some(FAR), Instant::now), Some(FAR));
             return;
         }
         let begin = Instant::now();
@@ -93,7 +98,7 @@ mod tests {
             (90, Some(end), 190),
         ] {
             let own = wanted.filter(|wanted| *wanted < ALARM_LEAST);
-            assert_eq!(sleep.timeout(at(now_s), wanted), own);
+            assert_eq!(sleep.timeout(at(now_s), wanted, Instant::now), own);
             assert_eq!(sleep.set_for, Some(at(set_for_s)), "after {now_s} s");
         }
     }
@@ -102,7 +107,7 @@ mod tests {
     fn without_an_alarm_the_poll_counts_the_time() {
         let mut sleep = Sleep { alarm: None, set_for: None };
         for wanted in [None, Some(Duration::ZERO), Some(FAR)] {
-            assert_eq!(sleep.timeout(Instant::now(), wanted), wanted);
+            assert_eq!(sleep.timeout(Instant::now(), wanted, Instant::now), wanted);
         }
     }
 }

@@ -85,7 +85,7 @@ impl Kernel for SocketKernel {
     }
 
     fn poll(&mut self, sleep: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        let timeout = self.sleep.timeout(self.now, sleep);
+        let timeout = self.sleep.timeout(self.now, sleep, clock);
         let mut polled = self.poll.poll(&mut self.events, timeout);
         if polled.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
             // So begins the first turn after the process was halted (signal(7)). Deadlines have passed

@@ -21,6 +21,9 @@ const PIECES: usize = 4;
 const PIECE_BYTES: usize = 50_000;
 const ANSWER_BYTES: usize = 200;
 
+/// Alarms that may go off while they are counted, which takes some seconds.
+const ALARMS_MAX: usize = 5;
+
 /// The most calls of one upload, by name.
 type Price = &'static [(&'static str, usize)];
 
@@ -81,9 +84,12 @@ fn an_upload_through_a_tunnel_of_its_own_takes_so_many_calls() {
 }
 
 fn expect_at_most(price: Price, counted: &BTreeMap<String, usize>) {
+    // The alarm of the worker's first deadline goes off every few seconds, however many uploads there are:
+    // it wakes the worker, which sets it again.
+    let alarms = counted.get("timerfd_settime").copied().unwrap_or(0).min(ALARMS_MAX);
     let most = |call: &str| {
         let (_, most) = price.iter().find(|(name, _)| *name == call).unwrap_or(&("", 0));
-        most * UPLOADS
+        most * UPLOADS + if ["epoll_wait", "timerfd_settime"].contains(&call) { alarms } else { 0 }
     };
     let dearer: Vec<_> = counted.iter().filter(|(call, count)| **count > most(call)).collect();
     assert!(dearer.is_empty(), "{UPLOADS} uploads: {dearer:?} of {counted:?}");

@@ -1,4 +1,5 @@
-//! A wake that fails: somebody has mail for a worker and cannot tell it so.
+//! A wake that fails: somebody has mail for a worker and cannot tell it so, or no alarm can be had for the
+//! worker's next deadline.
 
 use std::time::Duration;
 
@@ -29,4 +30,21 @@ fn a_wake_that_fails_is_not_the_last() {
     let (status, _) = gateway.stop_by(Signal::TERM);
     assert!(status.success(), "{status}");
     assert!(watch.elapsed() < Duration::from_secs(5), "{:?}", watch.elapsed());
+}
+
+/// Where the system takes no alarm, the poll counts the time itself.
+#[test]
+fn a_deadline_is_met_without_an_alarm() {
+    let gateway = Setup::new(SPLICE).workers(1).set("limits.head_ms", 2_500).start();
+    let strace = Strace::inject(&gateway, "timerfd_settime", "error=EPERM");
+    for clients in 1..=2 {
+        let watch = Stopwatch::start();
+        let reply = gateway.connect().read_to_end();
+        let waited = watch.elapsed();
+        assert!(reply.starts_with(b"HTTP/1.1 408 "), "client {clients}: {reply:?}");
+        assert!(waited > Duration::from_millis(2_400), "client {clients}: {waited:?}");
+    }
+    let noted = strace.end();
+    assert_eq!(noted.injected, 1, "once refused, it is not asked for again: {noted:?}");
+    gateway.stop();
 }

@@ -116,7 +116,7 @@ impl Load {
 pub struct Measured {
     /// Processor time per unit of the load, or memory: what the load's table is of.
     pub cost: Option<f64>,
-    /// Proportional set size at the end of the load, in MiB.
+    /// Proportional set size, in MiB, at most.
     pub pss_mib: Option<f64>,
     /// The kernel's memory for TCP sockets, in MiB, of the whole host.
     pub tcp_mib: Option<f64>,

@@ -201,12 +201,15 @@ mod system {
     pub fn pipes(pid: u32, others: &PipeNames) -> io::Result<Pipes> {
         let mut held = HashMap::new();
         let ends = note_pipes(pid, &mut held)?;
+        let mut is_whole = true;
         for child in descendants(pid) {
             // A child may end between the listing and the look.
-            let _ = note_pipes(child, &mut held);
+            is_whole &= note_pipes(child, &mut held).map_or_else(|why| is_gone(&why), |_| true);
         }
         held.retain(|pipe, _| !others.0.contains(pipe));
-        Ok(Pipes { pipes: held.len() as u64, bytes: held.into_values().sum(), ends })
+        let pipes = held.len() as u64;
+        let bytes = held.into_values().sum::<Option<u64>>().filter(|_| is_whole);
+        Ok(Pipes { pipes, bytes, ends })
     }
 
     /// Adds the pipes of one process to `held`, each with its capacity, and gives the number of their ends.

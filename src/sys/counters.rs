@@ -1,7 +1,7 @@
 use std::sync::atomic::AtomicU64;
 
-/// Counters at zero. The allocator has large memory from the system, which gives it zeroed, and page by
-/// page as it is written to.
+/// Counters at zero. Large memory the allocator mostly has from the system, which gives it zeroed, and page
+/// by page as it is written to; what it had at hand it writes over.
 pub fn zeroed_counters(len: usize) -> Box<[AtomicU64]> {
     // SAFETY: a counter is a `u64`, for which all bits zero are zero.
     unsafe { Box::new_zeroed_slice(len).assume_init() }

@@ -89,7 +89,7 @@ impl Contestant {
         }
     }
 
-    /// How many of `rounds` it takes. Those that no target is about are far enough away for three to tell.
+    /// How many of `rounds` it takes. Those that no target is about are far enough away for two to tell.
     pub fn rounds(self, rounds: usize) -> usize {
         match self {
             Contestant::BareLoop
@@ -97,7 +97,7 @@ impl Contestant {
             | Contestant::HaProxy
             | Contestant::Squid
             | Contestant::Direct => rounds,
-            _ => rounds.min(3),
+            _ => rounds.min(2),
         }
     }
 

@@ -27,36 +27,6 @@ pub const SHORT_READ_IS_DRY: bool = true;
 /// user is granted 16,384 pages in all, of which such a pipe takes 64.
 const LARGE_PIPE_BYTES: usize = 256 * 1024;
 
-/// A timer that a poll tells of.
-#[derive(Debug)]
-pub struct Alarm(OwnedFd);
-
-impl Alarm {
-    /// One that is not set; the poll of `registry` tells of it as `token`.
-    ///
-    /// # Errors
-    /// As timerfd_create(2) and epoll_ctl(2).
-    pub fn new(registry: &Registry, token: Token) -> io::Result<Alarm> {
-        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        SourceFd(&timer.as_raw_fd()).register(registry, token, Interest::READABLE)?;
-        Ok(Alarm(timer))
-    }
-
-    /// Goes off once, after this time; what it was set for before is forgotten.
-    ///
-    /// # Errors
-    /// As timerfd_settime(2).
-    pub fn set(&self, after: Duration) -> io::Result<()> {
-        // Nothing at all would take the alarm away.
-        let after = after.max(Duration::from_nanos(1));
-        let it_value = Timespec::try_from(after).map_err(io::Error::other)?;
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
-        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
-        Ok(())
-    }
-}
-
 /// Whether several listeners of one process can share a port fairly.
 pub const SHARES_PORTS: bool = true;
 
@@ -120,6 +90,36 @@ fn move_pages(from: impl AsFd, to: impl AsFd, len_bytes: usize) -> io::Result<us
             Err(errno) => return Err(errno.into()),
             Ok(moved) => return Ok(moved),
         }
+    }
+}
+
+/// A timer that a poll tells of.
+#[derive(Debug)]
+pub struct Alarm(OwnedFd);
+
+impl Alarm {
+    /// One that is not set; the poll of `registry` tells of it as `token`.
+    ///
+    /// # Errors
+    /// As timerfd_create(2) and epoll_ctl(2).
+    pub fn new(registry: &Registry, token: Token) -> io::Result<Alarm> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        SourceFd(&timer.as_raw_fd()).register(registry, token, Interest::READABLE)?;
+        Ok(Alarm(timer))
+    }
+
+    /// Goes off once, after this time; what it was set for before is forgotten.
+    ///
+    /// # Errors
+    /// As timerfd_settime(2).
+    pub fn set(&self, after: Duration) -> io::Result<()> {
+        // Nothing at all would take the alarm away.
+        let after = after.max(Duration::from_nanos(1));
+        let it_value = Timespec::try_from(after).map_err(io::Error::other)?;
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
+        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
+        Ok(())
     }
 }
 

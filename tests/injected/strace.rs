@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::deadline::{PATIENCE, until};
 use crate::support::gateway::{Gateway, wait};
+use crate::support::process;
 
 /// A strace that holds the workers of a gateway and tampers with one call of theirs, or counts all.
 #[derive(Debug)]
@@ -179,8 +180,7 @@ pub fn workers(gateway: &Gateway) -> Vec<String> {
     workers
 }
 
-/// Whether the threads of a process are told apart. A thread names itself only when it first runs; until
-/// then it bears the name of the one that made it, which may be after the gateway says that it listens.
+/// Whether the threads of a process are told apart by now.
 fn are_named(pid: u32) -> bool {
     let main = std::fs::read_to_string(format!("/proc/{pid}/comm")).expect("the process runs");
     threads(pid, main.trim_end()).len() == 1
@@ -188,10 +188,5 @@ fn are_named(pid: u32) -> bool {
 
 /// The ids of the threads of a process whose names begin so.
 fn threads(pid: u32, name: &str) -> Vec<String> {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
-    let named = threads.flatten().filter(|thread| {
-        let told = std::fs::read_to_string(thread.path().join("comm"));
-        told.is_ok_and(|told| told.starts_with(name))
-    });
-    named.map(|thread| thread.file_name().to_string_lossy().into_owned()).collect()
+    process::threads(pid, |told| told.starts_with(name)).iter().map(ToString::to_string).collect()
 }

@@ -99,22 +99,27 @@ pub fn processor_time(pid: u32) -> Duration {
 #[derive(Debug)]
 pub struct Halted(libc::pid_t);
 
-/// Halts the thread of this name, as a debugger does; signals would halt the whole process. A thread that
-/// was just made takes its name when it runs first.
+/// The ids of the threads of a process whose names fit. A thread names itself only when it first runs;
+/// until then it bears the name of the one that made it, which may be after the gateway says that it
+/// listens.
+pub fn threads(pid: u32, fits: impl Fn(&str) -> bool) -> Vec<libc::pid_t> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    let named = threads.flatten().filter(|thread| {
+        let told = std::fs::read_to_string(thread.path().join("comm"));
+        told.is_ok_and(|told| fits(told.trim_end()))
+    });
+    let number = |name: std::ffi::OsString| name.to_str().and_then(|name| name.parse().ok());
+    named.map(|thread| number(thread.file_name()).expect("a thread's number")).collect()
+}
+
+/// Halts the thread of this name, as a debugger does; signals would halt the whole process.
 ///
 /// # Panics
 /// Where no thread takes this name, or the system forbids it (`kernel.yama.ptrace_scope` above 1, or a
 /// container without ptrace(2)).
 pub fn halt_thread(pid: u32, name: &str) -> Halted {
-    let thread = until("a thread of this name", PATIENCE, || {
-        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
-        threads.flatten().find(|thread| {
-            let told = std::fs::read_to_string(thread.path().join("comm"));
-            told.is_ok_and(|told| told.trim_end() == name)
-        })
-    });
-    let id = thread.file_name();
-    let id = id.to_str().and_then(|id| id.parse().ok()).expect("its number");
+    let named = || threads(pid, |told| told == name).pop();
+    let id = until("a thread of this name", PATIENCE, named);
     let halted = Halted(id);
     for request in [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT] {
         trace(request, id).unwrap_or_else(|error| panic!("ptrace({request}): {error}"));

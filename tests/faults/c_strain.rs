@@ -276,7 +276,7 @@ fn without_source_ports_clients_are_told_to_come_again() {
             for (_, server) in tunnels.drain(..).chain(more) {
                 server.reset();
             }
-            inside.set_ports(20_000);
+            inside.widen_ports();
             account.settle(gateway, &played);
         }
     });
@@ -288,7 +288,7 @@ fn a_dial_that_connects_to_itself_is_a_refusal() {
     within("c_strain::a_dial_that_connects_to_itself_is_a_refusal", |inside| {
         let target: SocketAddr = "127.0.0.1:40000".parse().unwrap();
         for kind in CARRIERS {
-            inside.set_ports(20_000);
+            inside.widen_ports();
             let setup = Setup::new(kind).host(&target.to_string()).listen("0.0.0.0:0");
             let gateway = setup.admin().start();
             let account = Account::open(&gateway);
@@ -306,7 +306,7 @@ fn a_dial_that_connects_to_itself_is_a_refusal() {
                 client.reset();
                 played.add(Some((DIAL_FAILED.event, DIAL_FAILED.reason)));
             }
-            inside.set_ports(20_000);
+            inside.widen_ports();
             account.settle(gateway, &played);
         }
     });

@@ -7,6 +7,7 @@
 #![cfg(target_os = "linux")]
 
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -37,6 +38,9 @@ for file in resolv.conf nsswitch.conf hosts; do mount --bind "$SLUICE_INSIDE/$fi
 export TMPDIR="$SLUICE_INSIDE"
 exec "$0" "$@""#;
 
+/// As many as a test may leave of them, where it makes them few.
+const SCARCE_PORTS: u16 = 1_000;
+
 /// Being inside.
 #[derive(Debug)]
 pub struct Namespace(());
@@ -48,7 +52,9 @@ pub struct Namespace(());
 /// Where the test fails inside, or may not be left out.
 pub fn within(test: &str, body: impl FnOnce(&Namespace)) -> bool {
     if std::env::var_os(INSIDE).is_some() {
-        body(&Namespace(()));
+        let inside = Namespace(());
+        inside.widen_ports();
+        body(&inside);
         return true;
     }
     let mut unshare = vec!["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
@@ -118,10 +124,18 @@ impl Namespace {
     }
 
     /// Leaves so many source ports for dials to one address, from 40000 on.
+    ///
+    /// # Panics
+    /// Where that would reach those of [`widen_ports`](Self::widen_ports).
     pub fn set_ports(&self, ports: u16) {
-        let range = format!("40000 {}", 40_000 + ports - 1);
-        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", range)
-            .expect("the sysctl is of this network alone");
+        assert!(ports <= SCARCE_PORTS, "{ports} ports are not scarce");
+        write_ports(40_000..=40_000 + ports - 1);
+    }
+
+    /// Leaves thousands, as at the start, and none of those that `set_ports` leaves: a listener that
+    /// was given any port stays outside of them. A port that is listened on serves no dial.
+    pub fn widen_ports(&self) {
+        write_ports(40_000 + SCARCE_PORTS..=60_999);
     }
 }
 
@@ -143,6 +157,12 @@ impl Witness {
     pub fn datagrams(&self) -> u64 {
         datagrams() - self.datagrams
     }
+}
+
+fn write_ports(ports: RangeInclusive<u16>) {
+    let range = format!("{} {}", ports.start(), ports.end());
+    std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", range)
+        .expect("the sysctl is of this network alone");
 }
 
 fn opens() -> u64 {

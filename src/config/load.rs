@@ -24,7 +24,7 @@ use super::networks;
 use super::place::{self, Place};
 use super::problem::{Problem, Problems};
 use super::relay_proxy::{self, Home};
-use super::schema::{CarrierChoice, Config, LIMITS, WORKERS_MAX};
+use super::schema::{ADDRESSES_MAX, CarrierChoice, Config, LIMITS, WORKERS_MAX};
 use super::section::Section;
 use super::workspaces;
 
@@ -155,11 +155,15 @@ pub fn keys() -> Vec<Key> {
 fn config(mut top: Section<'_>, home: &Home<'_>, problems: &mut Problems) -> (Config, Vec<Key>) {
     let mut config = Config::default();
     if let Some(listen) = top.list("listen", networks::listen, problems) {
-        if listen.value.is_empty() {
-            problems.add(listen.span, "listen must name at least one address");
-        }
         config.listen = without_repeats(listen.value);
         config.listen_is_default = false;
+        let named = config.listen.len();
+        if named == 0 {
+            problems.add(listen.span, "listen must name at least one address");
+        } else if named > ADDRESSES_MAX {
+            let why = format!("listen names {named} addresses; {ADDRESSES_MAX} is the most");
+            problems.add(listen.span, why);
+        }
     }
     if let Some(workers) = top.number("workers", 0..=WORKERS_MAX, problems) {
         config.workers = workers.value as usize;
@@ -479,6 +483,19 @@ mod tests {
             assert!(config.match_server_name && config.min_version == Version::TLS12);
             assert_eq!(config.admin_listen, Some("127.0.0.1:9180".parse().unwrap()));
         }
+    }
+
+    #[test]
+    fn as_many_addresses_as_a_reload_can_exchange_may_be_listened_on() {
+        let listening = |addresses: usize| {
+            let all: Vec<String> =
+                (1..=addresses).map(|port| format!("127.0.0.1:{port}")).collect();
+            parse(format!("listen = {all:?}").as_bytes(), Path::new("f.toml"))
+        };
+        assert_eq!(listening(ADDRESSES_MAX).unwrap().listen.len(), ADDRESSES_MAX);
+        let told: Vec<String> =
+            listening(ADDRESSES_MAX + 1).unwrap_err().iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["f.toml:1:10: listen names 129 addresses; 128 is the most"]);
     }
 
     #[test]

@@ -25,6 +25,8 @@ const ADMIN_PORT: u16 = 9180;
 
 /// Most workers that can be asked for: more than the cores of any machine this runs on.
 pub const WORKERS_MAX: u64 = 256;
+/// Most addresses that `listen` may name: a reload may open as many others before it closes these.
+pub const ADDRESSES_MAX: usize = 128;
 
 /// A whole configuration, checked.
 #[derive(Clone, Debug)]

@@ -7,9 +7,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::acceptor::Accepting;
+use crate::config::schema::ADDRESSES_MAX;
 use crate::net::slots::LISTENERS_MAX;
 use crate::net::sockets;
 use crate::sys;
+
+// All of them may be exchanged at once, and live side by side for a moment.
+const _: () = assert!(2 * ADDRESSES_MAX <= LISTENERS_MAX);
 
 /// What listens now.
 #[derive(Debug)]

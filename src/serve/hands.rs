@@ -29,8 +29,10 @@ use crate::sys;
 
 /// Pipes of the whole process: half of what an ordinary user gets at full size (1,024 of 64 KiB).
 const PIPES_MAX: usize = 512;
-/// Descriptors for listeners, polls, outlets and whatever a library opens.
-const DESCRIPTORS_RESERVED: u64 = 64;
+/// Descriptors for outlets, the admin listener and its clients, and whatever a library opens.
+const DESCRIPTORS_RESERVED: u64 = 48;
+/// Those of a worker besides its listeners: its poll, what wakes it, and its alarm.
+const DESCRIPTORS_PER_WORKER: u64 = 3;
 
 /// One worker, from outside.
 pub(super) struct Hand {
@@ -114,14 +116,18 @@ pub(super) fn keepalive(config: &Config) -> Option<Duration> {
     (config.limits.keepalive_s > 0).then(|| Duration::from_secs(config.limits.keepalive_s))
 }
 
-/// Raises the descriptor limit and tells how many sessions fit; 0 = no limit.
-pub(super) fn told_limits(config: &Config, events: &Events) -> usize {
+/// Raises the descriptor limit and tells how many sessions fit beside so many workers with so many
+/// listeners each; 0 = no limit.
+pub(super) fn told_limits(
+    config: &Config,
+    workers: usize,
+    listeners: usize,
+    events: &Events,
+) -> usize {
     let pipes = if config.carrier == CarrierChoice::Copy { 0 } else { PIPES_MAX as u64 };
+    let own = workers as u64 * (DESCRIPTORS_PER_WORKER + listeners as u64);
     let descriptors = sys::raise_descriptor_limit();
-    let fitting = descriptors.map(|limit| {
-        // A pipe has two ends. A limit too small for the reserve still serves one session.
-        limit.saturating_sub(DESCRIPTORS_RESERVED + 2 * pipes.min(limit / 8)).div_ceil(2).max(1)
-    });
+    let fitting = descriptors.map(|limit| sessions_within(limit, own, pipes));
     let told = match (descriptors, fitting) {
         (Some(limit), Some(fitting)) => {
             format!(
@@ -133,6 +139,13 @@ pub(super) fn told_limits(config: &Config, events: &Events) -> usize {
     };
     events.send(Event::new(Reason::LimitsKnown, wall()).detail(told));
     fitting.map_or(0, |fitting| usize::try_from(fitting).unwrap_or(usize::MAX))
+}
+
+/// Sessions that so many descriptors hold beside the workers' own ones and so many pipes.
+fn sessions_within(limit: u64, own: u64, pipes: u64) -> u64 {
+    // A pipe has two ends. A limit too small for the reserve still serves one session.
+    let pipes = 2 * pipes.min(limit / 8);
+    limit.saturating_sub(DESCRIPTORS_RESERVED + own + pipes).div_ceil(2).max(1)
 }
 
 fn policy_of(config: &Config, relay: RelayRules, resumable: &Arc<Resumable>) -> Policy {
@@ -157,5 +170,24 @@ fn policy_of(config: &Config, relay: RelayRules, resumable: &Arc<Resumable>) -> 
             match_server_name: config.match_server_name,
         },
         limits: config.limits,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sessions_within;
+
+    #[test]
+    fn sessions_get_what_workers_and_pipes_leave() {
+        for (limit, own, pipes, sessions) in [
+            (1_024, 10, 512, 355),
+            (1_024, 10, 0, 483),
+            (1_024, 160, 512, 280),
+            (65_536, 10, 512, 32_227),
+            (1_024, 1_280, 512, 1),
+            (0, 10, 512, 1),
+        ] {
+            assert_eq!(sessions_within(limit, own, pipes), sessions, "{limit} {own} {pipes}");
+        }
     }
 }

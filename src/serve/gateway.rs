@@ -191,7 +191,6 @@ impl Gateway {
         gateway.feeding.take_up(&gateway.config, recalled);
         let admin = gateway.admin.as_ref().map(|(_, address)| *address);
         start::announce(&gateway.listeners.addresses(), admin);
-        sys::let_go_of_start();
         Ok(gateway)
     }
 

@@ -20,6 +20,9 @@ const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// How often the workers are looked at where no service manager asks for it.
 const LONGEST_PULSE: Duration = Duration::from_secs(3600);
 
+/// After this time without a request, what only the start or the last request needed is let go.
+const LULL: Duration = Duration::from_secs(1);
+
 const BY_SIGNAL: &str = "SIGHUP";
 
 /// What the operator asks for.
@@ -95,8 +98,15 @@ pub(super) fn run(mut gateway: Gateway, inbox: &Receiver<Request>, outlet: Outle
     let mut liveness = Liveness::new();
     // By the clock, not by silence: requests that keep coming must not look like a gateway that hangs.
     let mut pulse_at = clock() + pulse;
+    let mut has_worked = true;
     loop {
-        match inbox.recv_timeout(pulse_at.saturating_duration_since(clock())) {
+        let longest = if has_worked { LULL } else { pulse };
+        let next = inbox.recv_timeout(pulse_at.saturating_duration_since(clock()).min(longest));
+        if next.is_err() && has_worked {
+            sys::let_go_of_pages();
+        }
+        has_worked = next.is_ok();
+        match next {
             Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             Ok(Request::Reload(by, answer)) => {
                 // Who asked may have stopped waiting.

@@ -138,9 +138,10 @@ pub fn work_in_batches() {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const no_priority) };
 }
 
-/// Lets go of the pages of the program and its libraries, of which a start needs many that nothing needs
-/// after it: those that are used again are mapped again from their files, one fault for sixteen of them.
-pub fn let_go_of_start() {
+/// Lets go of the pages of the program and its libraries, of which a start or a reload needs many that
+/// nothing needs after it: those that are used again are mapped again from their files, one fault for
+/// sixteen of them.
+pub fn let_go_of_pages() {
     // SAFETY: the callback is called before this returns, and needs nothing that is passed to it.
     unsafe { libc::dl_iterate_phdr(Some(let_go_of_object), std::ptr::null_mut()) };
 }
@@ -279,9 +280,9 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_start_needed_is_not_mapped_any_more() {
+    fn what_nothing_needs_any_more_is_not_mapped() {
         let before = code_kib();
-        let_go_of_start();
+        let_go_of_pages();
         let after = code_kib();
         assert!(after < before, "{before} KiB before, {after} KiB after");
     }

@@ -6,7 +6,7 @@
 //! - [`raise_descriptor_limit`]: lifts the soft limit of open descriptors to the hard one;
 //! - [`descriptor_limit`], [`open_descriptors`]: what holds of them, and how many are open;
 //! - [`work_in_batches`]: a hint to the scheduler that throughput matters more than who runs first;
-//! - [`let_go_of_start`]: memory that only the start of the program needed;
+//! - [`let_go_of_pages`]: memory that only a start or a reload needed;
 //! - [`zeroed_counters`]: counters that take memory once they are used;
 //! - [`share_port`]: lets several listeners of this process take turns on one port;
 //! - [`bind_late`]: a source address without a port reserved for it;

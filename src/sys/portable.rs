@@ -88,7 +88,7 @@ pub fn is_splice_refused(_error: &io::Error) -> bool {
 pub fn work_in_batches() {}
 
 /// The system decides here which pages of a program stay.
-pub fn let_go_of_start() {}
+pub fn let_go_of_pages() {}
 
 /// No port is shared here; one acceptor hands sockets out.
 ///

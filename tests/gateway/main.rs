@@ -22,6 +22,8 @@ mod health;
 mod limits;
 #[cfg(unix)]
 mod manager;
+#[cfg(target_os = "linux")]
+mod mapped;
 mod reach;
 mod relay;
 mod relay_proxy;

@@ -238,6 +238,24 @@ pub fn as_user<T: Send>(user: u32, work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+/// How much of its program's code the process has mapped, in bytes.
+pub fn code_bytes(pid: u32) -> u64 {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).expect("it runs");
+    let program = program.to_str().expect("our own name").to_owned();
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).expect("it runs");
+    let mut is_code = false;
+    let mut kib = 0;
+    for line in maps.lines() {
+        if let Some(resident) = line.strip_prefix("Rss:") {
+            let resident = resident.trim().trim_end_matches(" kB").parse::<u64>();
+            kib += if is_code { resident.expect("a number of kB") } else { 0 };
+        } else if line.contains(" r-xp ") || line.split_whitespace().count() >= 5 {
+            is_code = line.contains(" r-xp ") && line.ends_with(&program);
+        }
+    }
+    kib * 1024
+}
+
 /// Memory that the process holds data in, in bytes. Pages of its program are left out: they are let go
 /// after the start and come back with use, in shares that depend on who else runs it.
 pub fn anonymous_bytes(pid: u32) -> u64 {

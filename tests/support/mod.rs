@@ -17,6 +17,7 @@ pub mod name_server;
 pub mod namespace;
 pub mod pattern;
 pub mod peer;
+pub mod port;
 pub mod process;
 pub mod random;
 pub mod reply;

@@ -3,15 +3,15 @@
 //!
 //! A program that is missing fails its test with what to install: a check that skips itself is none.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::support::deadline::{PATIENCE, until};
 use crate::support::folder::Folder;
 use crate::support::gateway::{Gateway, SPLICE, Setup, wait};
+use crate::support::port::reserved;
 
 /// Who may use a relay proxy that asks.
 pub const USER: &str = "agent";
@@ -60,7 +60,8 @@ impl Program {
 
     /// Starts it; it opens tunnels to this port, also by the name localhost, and to no other.
     pub fn start(self, target_port: u16) -> RelayProxy {
-        let address = free_address();
+        // All of them listen with SO_REUSEADDR.
+        let address = reserved("127.0.0.1");
         let folder = Folder::new();
         // Some of them give up their rights before they write their logs.
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
@@ -78,16 +79,6 @@ impl Program {
             Program::Sluice => "sluice",
         }
     }
-}
-
-/// A port that nobody has, and that the system gives to nobody who asks for any: a gateway of a test
-/// beside this one took such a port between the look and the start of the program.
-fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
-    let ports = std::iter::from_fn(|| Some(first + NEXT.fetch_add(1, Ordering::Relaxed) % 100));
-    let mut addresses = ports.take(100).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    addresses.find(|address| TcpListener::bind(address).is_ok()).expect("one of 100 ports is free")
 }
 
 impl RelayProxy {

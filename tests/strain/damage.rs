@@ -1,7 +1,7 @@
 //! Configurations that are damaged, cut short or nonsense: a start tells what is wrong and ends; a
 //! running gateway stays with what it has. Never is a part of one in force.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use sluice::observe::settings::Format;
 use crate::rest::Rest;
 use crate::support::folder::Folder;
 use crate::support::gateway::{self, Gateway};
+use crate::support::port::reserved;
 use crate::support::server::Server;
 use crate::support::tunnel::Tunnel;
 
@@ -29,8 +30,7 @@ fn start(folder: Folder, text: &str) -> Gateway {
 /// A line that puts the admin listener on a port that stays. It must come first: whatever is cut off a
 /// file, what is left of it is whole, or nothing.
 fn admin_line() -> String {
-    let probe = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("admin.listen = \"{}\"\n", probe.local_addr().unwrap())
+    format!("admin.listen = \"{}\"\n", reserved("127.0.0.1"))
 }
 
 /// What makes the file, and what is said of it.

@@ -1,6 +1,5 @@
 //! GnuTLS on both ends.
 
-use std::net::TcpListener;
 use std::process::Command;
 
 use super::credentials::{
@@ -10,6 +9,7 @@ use super::doorway;
 use super::program::{Running, program};
 use super::{checking, expect_refused, expect_verified, gateway, told};
 use crate::support::gateway::Gateway;
+use crate::support::port::reserved;
 
 /// Versions as priorities, and as the gateway spells them.
 const VERSIONS: [(&str, &str); 4] = [
@@ -27,10 +27,9 @@ struct Server {
 
 impl Server {
     fn start(flags: &[&str]) -> Server {
-        // It takes no port of the system's choice, so the choice is made here.
-        let listener = TcpListener::bind("0.0.0.0:0").expect("a port");
-        let port = listener.local_addr().expect("it is bound").port();
-        drop(listener);
+        // It takes no port of the system's choice, so the choice is made here; it listens with
+        // SO_REUSEADDR.
+        let port = reserved("0.0.0.0").port();
         let mut command = program("gnutls-serv");
         command.args(["--echo", "--port", &port.to_string(), "--priority", ANY]).args(flags);
         command.arg("--x509certfile").arg(SERVER.certificate());

@@ -14,6 +14,7 @@ use programs::{PASSWORD, PROGRAMS, Program, RelayProxy, USER};
 use support::folder::Folder;
 use support::gateway::{CARRIERS, Gateway, Kind, SPLICE, Setup};
 use support::pattern::Pattern;
+use support::port::reserved;
 use support::reply::{Refused, Reply};
 use support::server::Server;
 use support::tunnel::Tunnel;
@@ -119,12 +120,12 @@ fn tunnels_go_through_with_the_right_credentials_and_not_with_others() {
 #[test]
 fn refusals_of_relay_proxies_are_told() {
     each_program(|program| {
-        let (admitted, other, folder) = (Server::start(), Server::start(), Folder::new());
-        let relay_proxy = program.start(admitted.port());
-        // Nobody listens there any more.
-        let port = admitted.port();
-        let gone = admitted.authority();
-        drop(admitted);
+        let (other, folder) = (Server::start(), Folder::new());
+        // Nobody listens there.
+        let gone = reserved("127.0.0.1");
+        let port = gone.port();
+        let relay_proxy = program.start(port);
+        let gone = gone.to_string();
         let setup = through(SPLICE, &[&relay_proxy], &folder, PASSWORD);
         let gateway = setup.host(&gone).reach(&other).start();
         let what = format!("{program:?}, port {port}");
@@ -154,8 +155,10 @@ fn a_slow_relay_proxy_is_not_waited_for_longer_than_the_limit() {
         let gateway = setup.host(&target).set("limits.relay_proxy_ms", 700).start();
         let watch = Stopwatch::start();
         let reply = Reply::read(&mut gateway.ask(&target));
+        let waited = watch.elapsed();
         reply.expect(TIMEOUT, &gateway, &format!("{program:?}"));
-        assert!((600..5_000).contains(&watch.elapsed().as_millis()), "{:?}", watch.elapsed());
+        // Without the limit it would be ten seconds.
+        assert!((600..9_000).contains(&waited.as_millis()), "{waited:?}");
         gateway.stop();
     });
 }

@@ -58,6 +58,12 @@ impl Rest {
         let mut left = String::new();
         let deadline = crate::support::deadline::Deadline::after(PATIENCE);
         loop {
+            // Bytes are counted at the end of a turn, after the gauges of what ended in it, and the
+            // sessions of a worker are shown after that: pages that are asked for later have all.
+            let workers = self.admin.status()["workers"].clone();
+            let workers = workers.as_array().expect("a status has its workers");
+            let sessions: u64 =
+                workers.iter().map(|it| it["sessions"].as_u64().expect("a number")).sum();
             let told = self.admin.metrics();
             let gauges = [
                 "sluice_active_client_connections",
@@ -66,13 +72,13 @@ impl Rest {
                 "sluice_buffers_out",
             ];
             let held: Vec<_> = gauges.iter().filter(|&&name| told[name] != 0.0).collect();
-            // The page itself came by a socket, which may not be closed yet.
+            // The pages themselves came by sockets, which may not be closed yet.
             let sockets = self.sockets();
-            if held.is_empty() && sockets == 0 {
+            if sessions == 0 && held.is_empty() && sockets == 0 {
                 return Counted(told);
             }
             left.clear();
-            left += &format!("{held:?}, {sockets} sockets too many");
+            left += &format!("{sessions} sessions, {held:?}, {sockets} sockets too many");
             assert!(!deadline.has_passed(), "{what}: at the end there are {left}");
             std::thread::sleep(std::time::Duration::from_millis(10));
         }

@@ -153,7 +153,10 @@ fn pipe_sizes(pid: u32) -> Vec<usize> {
 fn start(setup: Setup) -> Gateway {
     let folder = Folder::new();
     let program = folder.path().join("sluice");
-    std::fs::copy(PROGRAM, &program).unwrap();
+    // A child copies it: whatever a test beside this one starts meanwhile would inherit our descriptor
+    // of it, and what is open for writing does not run.
+    let copied = Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap();
+    assert!(copied.success(), "{copied}");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let file = folder.write("sluice.toml", &setup.text());
     let mut command = as_ordinary_user(program.to_str().unwrap());

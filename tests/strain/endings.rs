@@ -53,7 +53,7 @@ fn vanish(peer: &Peer) {
 fn a_side_that_vanishes_costs_its_tunnel_and_no_descriptor() {
     each(CARRIERS, |kind| {
         let server = Server::start();
-        let setup = Setup::new(kind).reach(&server).set("limits.idle_ms", 700).admin();
+        let setup = Setup::new(kind).reach(&server).set("limits.idle_ms", 6_000).admin();
         let gateway = setup.start();
         let rest = Rest::of(&gateway);
         let mut tunnels: Vec<_> =

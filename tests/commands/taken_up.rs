@@ -1,16 +1,17 @@
 //! A change by a command reaches the gateway that runs with the file.
 
 use crate::support::admin::Admin;
+use crate::support::events::Event;
 use crate::support::folder::Folder;
 use crate::support::gateway::{self, Gateway, SPLICE, Setup};
+use crate::support::port::reserved;
 use crate::support::server::Server;
 
 use super::program::{Site, command, run};
 
-/// A port that is free now; `check` refuses files with port 0, and so do the commands.
+/// An address to listen on; `check` refuses files with port 0, and so do the commands.
 fn free_address() -> String {
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    probe.local_addr().unwrap().to_string()
+    reserved("127.0.0.1").to_string()
 }
 
 fn status(gateway: &Gateway, server: &Server) -> String {
@@ -43,9 +44,18 @@ fn a_host_is_allowed_by_a_command_and_forbidden_by_another() {
         &["off the list"],
         folder,
     );
-    run(command(gateway.file()).arg("reload"), "").expect("reload", 0, &["allow.hosts"], folder);
+    let off = |event: &Event| {
+        event.reason() == "reloaded" && event.text("message").contains(&format!("-{host}"))
+    };
+    let reload = run(command(gateway.file()).arg("reload"), "");
+    reload.expect("reload", 0, &["generation 3"], folder);
+    // The gateway may have looked at its file before it was told to.
+    let looked = reload.out.contains("nothing has changed");
+    assert!(looked || reload.out.contains(&format!("-{host}")), "{reload:?}");
+    gateway.events().wait("the host is off", off);
     assert_eq!(status(&gateway, &server), "403");
-    gateway.stop();
+    let events = gateway.stop();
+    assert_eq!(events.iter().filter(|event| off(event)).count(), 1);
 }
 
 #[test]

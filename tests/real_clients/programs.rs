@@ -60,7 +60,7 @@ impl Endpoint {
     /// curl through a gateway that is named by this flag.
     pub fn curl(&self, gateway: &Gateway, proxy_flag: &str) -> Command {
         let mut curl = program("curl");
-        curl.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", ""]);
+        curl.args(["--silent", "--show-error", "--max-time", "60", "--noproxy", ""]);
         curl.arg("--cacert").arg(&self.certificate);
         curl.args([proxy_flag, &gateway.address().to_string()]);
         curl

@@ -18,7 +18,7 @@ use super::fake::{PAGE_BYTES, Seen};
 use super::operation::{LINKS, Op, Outcome, PIPES, pattern};
 
 /// How long anything may take that the fake says will happen.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_micros(200);
 /// A queue that is full stays full for so long; an acknowledgement may be delayed by 40 ms.

@@ -452,7 +452,7 @@ mod tests {
             resolver.forget(&format!("n{number}.test"), Token(number as u64));
         }
         drop(gate);
-        let patience = Instant::now() + Duration::from_secs(10);
+        let patience = Instant::now() + Duration::from_secs(60);
         while resolver.queued() > 0 && Instant::now() < patience {
             std::thread::yield_now();
         }
@@ -464,9 +464,10 @@ mod tests {
     fn threads_that_get_no_answer_are_replaced_and_their_names_asked_again() {
         let (gate, open) = channel::<()>();
         let open = Mutex::new(open);
-        let stuck = AtomicUsize::new(0);
+        let stuck = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&stuck);
         let resolver = Resolver::new(Box::new(move |name| {
-            if name != "well.test" && stuck.fetch_add(1, Ordering::SeqCst) < THREADS_MAX {
+            if name != "well.test" && count.fetch_add(1, Ordering::SeqCst) < THREADS_MAX {
                 let _ = open.lock().recv();
             }
             Ok(vec![LOCAL])
@@ -478,9 +479,15 @@ mod tests {
             assert_eq!(resolver.look_up(&name, now, &waiter, Token(number)), Lookup::Pending);
         }
         assert_eq!(resolver.look_up("well.test", now, &waiter, Token(100)), Lookup::Pending);
-        let (brief, patience) = (Duration::from_millis(200), Duration::from_secs(10));
+        let (brief, patience) = (Duration::from_millis(200), Duration::from_secs(60));
+        let until = Instant::now() + patience;
+        while stuck.load(Ordering::SeqCst) < THREADS_MAX {
+            assert!(Instant::now() < until, "some thread never asked");
+            std::thread::yield_now();
+        }
         assert!(answers.recv_timeout(brief).is_err(), "every thread is stuck");
-        let later = now + LOST_AFTER + Duration::from_secs(1);
+        // All of them have begun to ask by now, and have been at it for too long then.
+        let later = Instant::now() + LOST_AFTER + Duration::from_secs(1);
         assert_eq!(resolver.look_up("n0.test", later, &waiter, Token(200)), Lookup::Pending);
         // The name whose question got lost has two who wait for it.
         let mut told: Vec<_> =

@@ -72,7 +72,7 @@ mod tests {
             assert!(timeout.is_none_or(|timeout| timeout == wanted), "{timeout:?}");
             poll.poll(&mut events, timeout).unwrap();
             let slept = begin.elapsed();
-            assert!(slept >= wanted && slept < wanted + Duration::from_secs(5), "{slept:?}");
+            assert!(slept >= wanted && slept < wanted + Duration::from_secs(60), "{slept:?}");
             assert_eq!(events.is_empty(), timeout.is_some());
         }
     }

@@ -355,6 +355,8 @@ mod tests {
 
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     /// A stream whose behaviour is the next of a script, then that of a good disk.
     #[derive(Clone, Default)]
     struct Scripted(Arc<Shared>);
@@ -393,13 +395,7 @@ mod tests {
         }
 
         fn wait_until_stalled(&self) {
-            for _ in 0..1_000 {
-                if *self.0.stalled.lock() {
-                    return;
-                }
-                thread::sleep(Duration::from_millis(5));
-            }
-            panic!("the outlet never wrote");
+            wait_until("the outlet writes", || *self.0.stalled.lock());
         }
     }
 
@@ -439,7 +435,17 @@ mod tests {
     }
 
     fn stop(outlet: Outlet) {
-        assert!(outlet.stop(event(Reason::Stopped, 9_000), Duration::from_secs(10)));
+        assert!(outlet.stop(event(Reason::Stopped, 9_000), PATIENCE));
+    }
+
+    fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+        const PAUSE: Duration = Duration::from_millis(5);
+        let mut waited = Duration::ZERO;
+        while !is_so() {
+            assert!(waited < PATIENCE, "it never came that {what}");
+            thread::sleep(PAUSE);
+            waited += PAUSE;
+        }
     }
 
     #[test]
@@ -479,12 +485,7 @@ mod tests {
         for _ in 0..120 {
             events.send(event(Reason::HostNotAllowed, 100));
         }
-        for _ in 0..1_000 {
-            if stream.lines().len() == 21 {
-                break;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("the flood is told", || stream.lines().len() >= 21);
         let lines = stream.lines();
         assert_eq!(lines.len(), 21);
         let summary = &lines[20];
@@ -512,12 +513,7 @@ mod tests {
         let stream = Scripted::new(vec![Deed::Take(10), full(), full(), full()]);
         let (events, outlet, counters) = outlet(&stream, Level::Info);
         events.send(event(Reason::SessionEnded, 1));
-        for _ in 0..1_000 {
-            if counters.events_lost() == 1 && stream.lines().len() >= 2 {
-                break;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("the loss is told", || counters.events_lost() > 0 && stream.lines().len() >= 2);
         assert_eq!(counters.events_lost(), 1);
         events.send(event(Reason::SessionEnded, 2));
         stop(outlet);

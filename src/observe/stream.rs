@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn stop(outlet: Outlet) {
-        assert!(outlet.stop(Event::new(Reason::Stopped, NOW), Duration::from_secs(10)));
+        assert!(outlet.stop(Event::new(Reason::Stopped, NOW), Duration::from_secs(60)));
     }
 
     fn lines(path: &Path) -> Vec<String> {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     fn wait_for(what: impl Fn() -> bool) {
-        let begun = (0..2_000).find(|_| {
+        let begun = (0..12_000).find(|_| {
             std::thread::sleep(Duration::from_millis(5));
             what()
         });

@@ -473,20 +473,25 @@ mod tests {
 
     #[test]
     fn a_busy_thread_is_told_by_its_name() {
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let spin = || {
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
-            };
-            std::thread::Builder::new().name("spins".into()).spawn_scoped(scope, spin).expect("it");
-            std::thread::sleep(Duration::from_millis(100));
-            let seen = threads(std::process::id()).expect("threads");
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            let thread = seen.iter().find(|thread| thread.name == "spins").expect("it is there");
-            assert!(thread.cpu > Duration::from_millis(5), "{thread:?}");
+        use std::sync::mpsc::{TryRecvError, channel};
+        // It ends with its sender, so that it outlives no failure of this test.
+        let (held, end) = channel::<()>();
+        let spin = move || {
+            while end.try_recv() == Err(TryRecvError::Empty) {
+                std::hint::spin_loop();
+            }
+        };
+        let spins = std::thread::Builder::new().name("spins".into()).spawn(spin).expect("a thread");
+        // It names itself when it first runs, and uses time as far as it gets any.
+        let is_told =
+            |thread: &Thread| thread.name == "spins" && thread.cpu > Duration::from_millis(5);
+        let told = (0..6_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            threads(std::process::id()).expect("threads").iter().any(is_told)
         });
+        assert!(told, "no busy thread of that name in a minute");
+        drop(held);
+        spins.join().expect("it ends");
         let (busy, idle) = host_times().expect("times");
         assert!(busy > Duration::ZERO && idle > Duration::ZERO);
     }

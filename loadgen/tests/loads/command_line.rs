@@ -1,22 +1,24 @@
 //! What is asked for, and what is told: options, reports, exit codes.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::proxy::{Manners, proxy, report};
+use crate::proxy::{Manners, proxy, report, undisturbed};
 
 #[test]
 fn the_report_is_written_and_the_table_is_readable() {
     let folder = tempfile::tempdir().expect("a folder");
-    let gateway = proxy(Manners::Honest).to_string();
-    let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args("--agents 5 --every 1s --for 1s --tls replay --report".split(' '))
-        .arg(folder.path().join("new"))
-        .args(["--gateway", &gateway, "--gateway-pid", &std::process::id().to_string()])
-        .output()
-        .expect("loadgen runs");
+    let output = undisturbed(|| {
+        let gateway = proxy(Manners::Honest).to_string();
+        Command::new(env!("CARGO_BIN_EXE_loadgen"))
+            .args("--agents 5 --every 1s --for 1s --tls replay --report".split(' '))
+            .arg(folder.path().join("new"))
+            .args(["--gateway", &gateway, "--gateway-pid", &std::process::id().to_string()])
+            .output()
+            .expect("loadgen runs")
+    });
     let table = String::from_utf8(output.stdout).expect("text");
     assert_eq!(output.status.code(), Some(0), "{table}");
     assert!(table.contains("5 planned, 5 arrived, 0 late, 0 failed"), "{table}");
@@ -45,13 +47,14 @@ fn the_report_is_written_and_the_table_is_readable() {
 
 #[test]
 fn usage_is_told_from_failure() {
-    let run = |options: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-            .args(options.split_whitespace())
-            .output()
-            .expect("loadgen runs");
+    let loadgen = env!("CARGO_BIN_EXE_loadgen");
+    let run = |mut command: Command, options: &str| {
+        let output =
+            command.args(options.split_whitespace()).output().expect("loadgen runs, or a shell");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = other.local_addr().expect("an address").to_string();
     for (options, code, told) in [
         ("--agents none", 2, "invalid value 'none'"),
         ("--every 6", 2, "no unit of time"),
@@ -59,15 +62,22 @@ fn usage_is_told_from_failure() {
         ("--gateway 127.0.0.1:1 --target example.com:443", 2, "--ca FILE"),
         ("--gateway 127.0.0.1:1 --target example.com --tls replay", 2, "not HOST:PORT"),
         ("--gateway 127.0.0.1:1 --target a:1 --ca /nonexistent", 2, "/nonexistent"),
-        ("--agents 1000000 --gateway 127.0.0.1:1", 2, "descriptors"),
         ("churn --rate 5/h", 2, "not a rate"),
         ("bulk --tunnels 0", 2, "0 is not in"),
         ("capacity --for 1", 2, "no unit of time"),
-        ("endpoint --listen 192.0.2.1:0", 1, "192.0.2.1:0"),
+        (&format!("endpoint --listen {taken}"), 1, &taken),
     ] {
-        let (got, stderr) = run(options);
+        let (got, stderr) = run(Command::new(loadgen), options);
         assert_eq!(got, Some(code), "{options}: {stderr}");
         assert!(stderr.contains(told), "{options}: {stderr}");
+    }
+    if cfg!(unix) {
+        // How many descriptors a machine grants is its own affair.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"ulimit -n 1024 && exec "$0" "$@""#, loadgen]);
+        let (got, stderr) = run(shell, "--agents 1024 --gateway 127.0.0.1:1");
+        assert_eq!(got, Some(2), "{stderr}");
+        assert!(stderr.contains("descriptors"), "{stderr}");
     }
     for command in ["agents", "idle", "churn", "bulk", "capacity", "endpoint"] {
         let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
@@ -81,8 +91,13 @@ fn usage_is_told_from_failure() {
 
 #[test]
 fn a_gateway_that_is_not_there_is_told_as_such() {
-    // A port that was free a moment ago; whoever takes it meanwhile is no proxy of ours either.
-    let gone = TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a port");
+    // The accepted end of a connection keeps its port when the listener goes: nobody else gets it, neither to listen
+    // nor to ask from, as one that asks its own port meets itself.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let gone = listener.local_addr().expect("an address");
+    let near = TcpStream::connect(gone).expect("a connection");
+    let far = listener.accept().expect("a connection");
+    drop(listener);
     let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
         .args(["--agents", "2", "--every", "1s", "--for", "1s", "--json"])
         .args(["--gateway", &gone.to_string()])
@@ -91,4 +106,5 @@ fn a_gateway_that_is_not_there_is_told_as_such() {
     let report = report(&output);
     assert_eq!(output.status.code(), Some(1), "{report:#}");
     assert_eq!(report["failures"]["gateway not reached"], 4, "{report:#}");
+    drop((near, far));
 }

@@ -28,6 +28,7 @@ use support::events::Event;
 use support::folder::Folder;
 use support::gateway::{SPLICE, Setup, connect_head};
 use support::pattern::Pattern;
+use support::port::reserved;
 use support::tls;
 
 const DOCUMENT: &str = include_str!("../docs/load-balancing.md");
@@ -41,7 +42,7 @@ const PIECES: usize = 8;
 fn every_upload_is_delivered_while_gateways_die_come_back_and_drain() {
     let watch = Stopwatch::start();
     let endpoint = Endpoint::start();
-    let (one_at, two_at) = (free_address(), free_address());
+    let (one_at, two_at) = (reserved("127.0.0.1"), reserved("127.0.0.1"));
     let gateway = |at: SocketAddr| {
         Setup::new(SPLICE)
             .host(&endpoint.address.to_string())
@@ -125,10 +126,6 @@ fn opened(events: &[Event]) -> usize {
     events.iter().filter(|event| event.reason() == "tls_verified").count()
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// HAProxy with the configuration of the document, at addresses of this machine.
 struct Balancer {
     child: Child,
@@ -140,7 +137,7 @@ struct Balancer {
 impl Balancer {
     fn start(one: SocketAddr, two: SocketAddr) -> Balancer {
         let folder = Folder::new();
-        let (at, socket) = (free_address(), folder.path().join("stats"));
+        let (at, socket) = (reserved("127.0.0.1"), folder.path().join("stats"));
         let (_, text) = DOCUMENT.split_once("```haproxy\n").expect("a configuration for HAProxy");
         let (text, _) = text.split_once("```").expect("its end");
         let mut text = text.to_owned();

@@ -217,6 +217,8 @@ fn answer(bytes: &[u8]) -> Result<Answer, String> {
 mod tests {
     use std::net::TcpListener;
 
+    use socket2::{Domain, Socket, Type};
+
     use super::*;
 
     fn named(file: &str) -> Place {
@@ -294,7 +296,10 @@ mod tests {
 
     #[test]
     fn silence_is_told_with_what_to_check() {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // It stays bound, so that nobody else is given its port meanwhile.
+        let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        bound.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let free = bound.local_addr().unwrap().as_socket().unwrap();
         let running = Running { address: free, place: named("f.toml") };
         let why = running.get("/status").unwrap_err().to_string();
         assert!(why.contains(&format!("No gateway answers at {free}")), "{why}");

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use crate::support::admin::Admin;
 use crate::support::deadline::{PATIENCE, Stopwatch, until};
 use crate::support::folder::Folder;
 use crate::support::gateway::{self, Gateway, KINDS, SPLICE, Setup};
+use crate::support::port::reserved;
 use crate::support::reply::Reply;
 use crate::support::server::Server;
 use crate::support::tunnel::Tunnel;
@@ -95,10 +95,7 @@ fn play(gateway: &Gateway, server: &Server, tunnels: usize, forbidden: usize, no
 fn counters_are_exact_after_a_known_set_of_sessions() {
     for kind in KINDS {
         let server = Server::start();
-        let nobody = {
-            let free = TcpListener::bind("127.0.0.1:0").unwrap();
-            free.local_addr().unwrap().to_string()
-        };
+        let nobody = reserved("127.0.0.1").to_string();
         let setup = Setup::new(kind).reach(&server).host(&nobody).admin();
         let gateway = setup.start();
         let admin = Admin::of(&gateway);
@@ -324,7 +321,7 @@ fn a_watch_goes_on_until_the_gateway_is_gone() {
 #[test]
 fn without_a_gateway_the_commands_say_what_to_do() {
     let folder = Folder::new();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = reserved("127.0.0.1");
     for (text, code, words) in [
         (format!("admin.listen = \"{free}\""), 1, "Check that it runs"),
         ("admin.listen = \"\"".to_owned(), 1, "The admin listener is off"),

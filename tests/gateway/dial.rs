@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::support::deadline::Stopwatch;
 use crate::support::gateway::{CARRIERS, KINDS, SPLICE, Setup, connect_head};
 use crate::support::peer::Step;
+use crate::support::port::reserved;
 use crate::support::reply::{Refused, Reply};
 use crate::support::server::Server;
 use crate::support::tls;
@@ -12,16 +13,10 @@ use crate::support::tls;
 const RESOLVE_FAILED: Refused = Refused { status: 502, event: 403, reason: "resolve_failed" };
 const DIAL_FAILED: Refused = Refused { status: 502, event: 403, reason: "dial_failed" };
 
-/// An address of this machine where nobody listens: no other test uses the host part.
-fn nobody() -> String {
-    let free = std::net::TcpListener::bind("127.0.0.78:0").unwrap();
-    free.local_addr().unwrap().to_string()
-}
-
 #[test]
 fn a_target_that_refuses_is_told_by_its_address() {
     for kind in KINDS {
-        let target = nobody();
+        let target = reserved("127.0.0.78").to_string();
         let gateway = Setup::new(kind).host(&target).start();
         // A hello that is there already is held and goes nowhere.
         for early in [Vec::new(), tls::hello(None), vec![0x5a; 40_000]] {
@@ -139,8 +134,9 @@ mod unanswered {
     /// address, there is no other to try, and it is simply quick.
     #[test]
     fn an_address_that_does_not_answer_holds_up_a_name_only_shortly() {
-        let hole = BlackHole::at("[::1]:0");
-        let server = Server::start_at(&format!("127.0.0.1:{}", hole.address().port()));
+        // Other tests have many ports of 127.0.0.1, and hardly one of ::1.
+        let server = Server::start();
+        let _hole = BlackHole::at(&format!("[::1]:{}", server.port()));
         let gateway = Setup::new(SPLICE).reach(&server).start();
         let idle = count_descriptors(gateway.pid(), "socket:");
         let watch = Stopwatch::start();

@@ -10,6 +10,7 @@ use crate::reload::started;
 use crate::support::admin::Admin;
 use crate::support::deadline::Stopwatch;
 use crate::support::gateway::{Gateway, KINDS, PROGRAM, SPLICE, Setup, each};
+use crate::support::port::reserved;
 use crate::support::reply::Reply;
 use crate::support::server::Server;
 use crate::support::tunnel::Tunnel;
@@ -98,9 +99,7 @@ fn a_second_signal_ends_at_once() {
 #[test]
 fn a_gateway_that_is_about_to_stop_takes_no_change_and_says_so() {
     let (server, other) = (Server::start(), Server::start());
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let admin_at = probe.local_addr().unwrap().to_string();
-    drop(probe);
+    let admin_at = reserved("127.0.0.1").to_string();
     let setup = |kind| {
         let setup = Setup::new(kind).reach(&server).set("limits.drain_ms", 60_000);
         setup.admin_at(&admin_at)

@@ -2,6 +2,7 @@
 //! what is refused was not dialled. The tables of targets are in `tests/faults`.
 
 use crate::support::gateway::{CARRIERS, KINDS, SPLICE, Setup, connect_head};
+use crate::support::port::reserved;
 use crate::support::reply::{Refused, Reply};
 use crate::support::server::Server;
 use crate::support::tunnel::Tunnel;
@@ -70,9 +71,7 @@ fn clients_outside_of_the_list_are_refused_with_their_first_byte() {
 #[test]
 fn the_gateway_does_not_dial_itself() {
     for kind in KINDS {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let own = free.local_addr().unwrap();
-        drop(free);
+        let own = reserved("127.0.0.1");
         let targets = [own.to_string(), format!("localhost:{}", own.port())];
         let setup = Setup::new(kind).listen(&own.to_string());
         let gateway = targets.iter().fold(setup, |setup, target| setup.host(target)).start();

@@ -7,6 +7,7 @@ use crate::support::deadline::Stopwatch;
 use crate::support::events::Event;
 use crate::support::gateway::{CARRIERS, KINDS, Kind, SPLICE, Setup, connect_head};
 use crate::support::peer::{CUTS, Peer};
+use crate::support::port::reserved;
 use crate::support::reply::{Refused, Reply};
 use crate::support::rota::Rota;
 use crate::support::server::Server;
@@ -324,16 +325,10 @@ fn the_name_of_a_relay_proxy_that_does_not_exist_is_told() {
     gateway.stop();
 }
 
-/// An address where nobody listens, until somebody does.
-fn nobody() -> String {
-    let free = std::net::TcpListener::bind("127.0.0.79:0").unwrap();
-    free.local_addr().unwrap().to_string()
-}
-
 /// FAULTS D11.
 #[test]
 fn a_relay_proxy_that_is_down_is_told_at_once_and_its_return_is_noticed_at_once() {
-    let address = nobody();
+    let address = reserved("127.0.0.79").to_string();
     let setup = Setup::new(SPLICE).host("far.test").addresses(&[]).admin();
     let setup = setup.set("relay_proxy.addresses", format!("[\"http://{address}\"]"));
     let gateway = setup.start();
@@ -469,9 +464,9 @@ fn a_relay_proxy_that_swallows_packets_leaves_time_for_the_next() {
 fn requests_that_come_back_are_refused() {
     let loops = Refused { status: 403, event: 105, reason: "loop" };
     // By its name, which is not looked into before it is dialled.
-    let port = nobody().rsplit_once(':').unwrap().1.to_owned();
-    let setup = Setup::new(SPLICE).host("far.test").listen(&format!("127.0.0.1:{port}"));
-    let url = format!("[\"http://localhost:{port}\"]");
+    let own = reserved("127.0.0.1");
+    let setup = Setup::new(SPLICE).host("far.test").listen(&own.to_string());
+    let url = format!("[\"http://localhost:{}\"]", own.port());
     let gateway = setup.set("relay_proxy.addresses", url).start();
     let event = Reply::read(&mut gateway.ask(TARGET)).expect(loops, &gateway, "itself");
     assert!(event.text("message").starts_with("Target host (far.test) is forbidden"), "{event:?}");
@@ -481,7 +476,7 @@ fn requests_that_come_back_are_refused() {
         let setup = Setup::new(SPLICE).host("far.test").listen(own);
         setup.set("relay_proxy.addresses", format!("[\"http://{other}\"]")).start()
     };
-    let (here, there) = (nobody(), nobody());
+    let [here, there] = [(); 2].map(|()| reserved("127.0.0.79").to_string());
     let (first, second) = (setup(&here, &there), setup(&there, &here));
     for _ in 0..5 {
         let reply = Reply::read(&mut first.ask(TARGET));

@@ -10,6 +10,7 @@ use crate::support::admin::Admin;
 use crate::support::deadline::{PATIENCE, until};
 use crate::support::gateway::{Gateway, KINDS, Kind, PROGRAM, SPLICE, Setup, each};
 use crate::support::peer::Peer;
+use crate::support::port::reserved;
 use crate::support::reply::Reply;
 use crate::support::server::Server;
 use crate::support::tunnel::Tunnel;
@@ -21,10 +22,7 @@ pub fn on_its_port(gateway: &Gateway, setup: Setup) -> String {
 
 /// Starts a gateway on a port that its file names, as operators do.
 pub fn started(kind: Kind, setup: impl Fn(Kind) -> Setup) -> Gateway {
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = probe.local_addr().unwrap().to_string();
-    drop(probe);
-    setup(kind).listen(&address).start()
+    setup(kind).listen(&reserved("127.0.0.1").to_string()).start()
 }
 
 fn status_of(gateway: &Gateway, server: &Server) -> (u16, String) {
@@ -141,9 +139,7 @@ fn status_keeps_what_needs_a_restart_and_since_when_a_file_is_wrong() {
 #[test]
 fn the_reload_command_tells_what_came_of_it() {
     let server = Server::start();
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let admin = probe.local_addr().unwrap().to_string();
-    drop(probe);
+    let admin = reserved("127.0.0.1").to_string();
     let gateway = started(SPLICE, |kind| Setup::new(kind).admin_at(&admin));
     let reload = || {
         let mut command = std::process::Command::new(PROGRAM);
@@ -204,9 +200,7 @@ fn a_listener_moves_without_losing_a_client() {
         let server = Server::start();
         let gateway = started(kind, |kind| Setup::new(kind).reach(&server));
         let mut tunnel = Tunnel::verified(&gateway, &server);
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let new = probe.local_addr().unwrap();
-        drop(probe);
+        let new = reserved("127.0.0.1");
         gateway.rewrite(&Setup::new(kind).reach(&server).listen(&new.to_string()).text());
         gateway.signal(Signal::HUP);
         gateway.events().first("reloaded");

@@ -11,6 +11,7 @@ use crate::support::admin::Admin;
 use crate::support::deadline::{PATIENCE, until};
 use crate::support::gateway::{Gateway, KINDS, Kind, PROGRAM, SPLICE, Setup, each};
 use crate::support::handshake::{self, MISMATCH, expect_refusal};
+use crate::support::port::reserved;
 use crate::support::reply::{Refused, Reply};
 use crate::support::server::Server;
 use crate::support::tls;
@@ -196,9 +197,7 @@ fn through_a_relay_proxy_hosts_are_only_reported_too() {
 
 #[test]
 fn more_than_the_events_tell_are_suggested_by_the_running_gateway() {
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let admin = probe.local_addr().unwrap().to_string();
-    drop(probe);
+    let admin = reserved("127.0.0.1").to_string();
     let gateway = started(SPLICE, |kind| Setup::new(kind).host("fine.test").admin_at(&admin));
     // Beyond the flood limit no event names a target.
     for number in 0..40 {

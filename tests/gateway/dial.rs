@@ -37,7 +37,7 @@ fn a_target_that_refuses_is_told_by_its_address() {
 #[test]
 fn a_name_that_does_not_exist_is_told() {
     // A machine without any name server may take its time to find that out.
-    let setup = Setup::new(SPLICE).host("nx.invalid").set("limits.resolve_ms", 20_000);
+    let setup = Setup::new(SPLICE).host("nx.invalid").set("limits.resolve_ms", 50_000);
     let gateway = setup.start();
     for _ in 0..2 {
         let reply = Reply::read(&mut gateway.ask("nx.invalid:443"));

@@ -316,9 +316,9 @@ fn the_name_of_a_relay_proxy_is_resolved_and_that_of_a_target_is_not() {
 
 #[test]
 fn the_name_of_a_relay_proxy_that_does_not_exist_is_told() {
-    let setup = Setup::new(SPLICE).host("far.test").set("limits.dial_ms", 20_000);
+    let setup = Setup::new(SPLICE).host("far.test").set("limits.dial_ms", 50_000);
     let setup = setup.set("relay_proxy.addresses", "[\"http://nx.invalid:8080\"]");
-    let gateway = setup.set("limits.resolve_ms", 20_000).start();
+    let gateway = setup.set("limits.resolve_ms", 50_000).start();
     let event = Reply::read(&mut gateway.ask(TARGET)).expect(UNREACHABLE, &gateway, "nx.invalid");
     assert!(event.text("message").contains("nx.invalid:8080: "), "{event:?}");
     assert_eq!(event.text("target"), TARGET);

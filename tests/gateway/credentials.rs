@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::support::admin::Admin;
 use crate::support::events::{Event, Events};
 use crate::support::folder::Folder;
-use crate::support::gateway::{CARRIERS, Gateway, SPLICE, Setup, command, connect_head, run};
+use crate::support::gateway::{CARRIERS, Gateway, SPLICE, Setup, command, connect_head, each, run};
 use crate::support::peer::Peer;
 use crate::support::reply::Reply;
 use crate::support::server::Server;
@@ -174,12 +174,12 @@ fn a_secret_that_others_can_read_is_refused_at_the_start_and_by_a_reload() {
 /// Everything that a gateway says, in whatever goes well and wrong, at the level that says most.
 #[test]
 fn no_output_has_the_password_in_it() {
-    for format in ["text", "json"] {
+    each(["text", "json"], |format| {
         let (folder, relay_proxy) = (Folder::new(), Server::start());
         let file = password_file(&folder, PASSWORD, 0o600);
         let setup = || {
             let setup = through(&relay_proxy, &file).format(format).level("debug").admin();
-            setup.set("limits.relay_proxy_ms", 300)
+            setup.set("limits.relay_proxy_ms", 3_000)
         };
         let gateway = setup().start();
         let admin = Admin::of(&gateway);
@@ -231,7 +231,7 @@ fn no_output_has_the_password_in_it() {
         said.extend(all(&events));
         assert!(said.len() > 20, "{said:?}");
         expect_no_secret(&said);
-    }
+    });
 }
 
 /// Mistakes in the configuration are told without what they may give away.

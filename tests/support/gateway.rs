@@ -43,15 +43,15 @@ impl Display for Kind {
     }
 }
 
-/// Runs a test for all of these at once: most of its time it waits for events, which are told in
-/// batches.
+/// Runs a test for all of these at once: most of its time it waits, for limits or for events, which are
+/// told in batches.
 ///
 /// # Panics
 /// Where one of them does.
-pub fn each<const N: usize>(kinds: [Kind; N], test: impl Fn(Kind) + Sync) {
+pub fn each<T: Send, const N: usize>(rows: [T; N], test: impl Fn(T) + Sync) {
     std::thread::scope(|scope| {
         let test = &test;
-        for thread in kinds.map(|kind| scope.spawn(move || test(kind))) {
+        for thread in rows.map(|row| scope.spawn(move || test(row))) {
             if let Err(panic) = thread.join() {
                 std::panic::resume_unwind(panic);
             }

@@ -45,18 +45,19 @@ fn a_gateway_tells_that_it_is_well_and_what_it_does_not_know() {
 fn a_slow_client_holds_nobody_up_and_is_let_go() {
     let gateway = Setup::new(SPLICE).admin().start();
     let admin = Admin::of(&gateway);
+    // Each is let go five seconds after it came, and is told so.
+    let watch = Stopwatch::start();
     let mut stuck: Vec<_> = (0..40).map(|_| admin.connect()).collect();
     for client in &mut stuck {
         // Those that had to make room are closed already.
         let _ = client.stream.write_all(b"GET /healthz HT");
     }
-    let watch = Stopwatch::start();
     assert_eq!(admin.ask("GET /healthz").status, 200);
-    assert!(watch.elapsed() < Duration::from_secs(2), "{:?}", watch.elapsed());
+    assert!(watch.elapsed() < Duration::from_millis(4_500), "{:?}", watch.elapsed());
     let reply = Reply::read(stuck.last_mut().unwrap());
     assert_eq!(reply.status, 408);
     let waited = watch.elapsed();
-    assert!(waited > Duration::from_secs(3) && waited < Duration::from_secs(9), "{waited:?}");
+    assert!(waited > Duration::from_secs(3) && waited < Duration::from_secs(19), "{waited:?}");
     let mut large = admin.connect();
     let _ = large.stream.write_all(&[b'a'; 10_000]);
     assert!(matches!(Reply::read(&mut large).status, 400 | 431));
@@ -182,17 +183,19 @@ fn a_worker_that_hangs_shows_in_readyz_and_nowhere_else() {
     use crate::support::process::halt_thread;
     let gateway = Setup::new(SPLICE).admin().start();
     let admin = Admin::of(&gateway);
+    // Whoever asks knocks at the workers, so that nothing has been unanswered for longer than this.
+    let watch = Stopwatch::start();
     assert_eq!(admin.get("/readyz"), "ready\n");
     let halted = halt_thread(gateway.pid(), "worker-1");
-    let watch = Stopwatch::start();
-    let reply = until("the hang shows", Duration::from_secs(12), || {
+    let reply = until("the hang shows", PATIENCE, || {
         let reply = admin.ask("GET /readyz");
         (reply.status != 200).then_some(reply)
     });
-    let after = watch.elapsed();
-    assert!(after > Duration::from_secs(4) && after < Duration::from_secs(8), "{after:?}");
+    assert!(watch.elapsed() > Duration::from_secs(4), "{:?}", watch.elapsed());
     assert_eq!(reply.status, 503);
-    assert!(reply.body.starts_with("worker 1 has not turned for 5 s"), "{reply:?}");
+    let told = reply.body.strip_prefix("worker 1 has not turned for ");
+    let seconds = told.and_then(|told| told.split_once(" s")?.0.parse::<u64>().ok());
+    assert!(seconds.is_some_and(|seconds| (5..20).contains(&seconds)), "{reply:?}");
     assert_eq!(admin.ask("GET /healthz").status, 200);
     assert!(admin.metrics().contains_key("sluice_sessions_total"));
     drop(halted);
@@ -215,7 +218,7 @@ fn idle_workers_are_ready_however_long_they_sleep() {
 #[test]
 fn a_draining_gateway_is_alive_and_not_ready() {
     use rustix::process::Signal;
-    let gateway = Setup::new(SPLICE).admin().set("limits.drain_notice_ms", 2_000).start();
+    let gateway = Setup::new(SPLICE).admin().set("limits.drain_notice_ms", 60_000).start();
     let admin = Admin::of(&gateway);
     gateway.signal(Signal::TERM);
     gateway.events().first("drain_started");
@@ -224,7 +227,8 @@ fn a_draining_gateway_is_alive_and_not_ready() {
     assert_eq!(admin.ask("GET /healthz").status, 200);
     assert_eq!(admin.metrics()["sluice_draining"], 1.0);
     assert_eq!(admin.status()["draining"], true);
-    gateway.ended();
+    // A second signal ends it at once.
+    gateway.stop();
 }
 
 #[test]

@@ -217,9 +217,12 @@ pub fn command(open_files: Option<u32>) -> Command {
     };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env_remove("SLUICE_CONFIG");
-    // By default a name server that does not answer is waited for longer than tests allow for. It is the
-    // same in a network of a test's own.
-    command.env("RES_OPTIONS", "timeout:3 attempts:1");
+    // By default a name server that does not answer is waited for longer than tests allow for. A network
+    // of a test's own has what it needs in its resolv.conf.
+    #[cfg(target_os = "linux")]
+    if !super::namespace::is_inside() {
+        command.env("RES_OPTIONS", "timeout:3 attempts:1");
+    }
     command
 }
 

@@ -51,7 +51,7 @@ pub struct Namespace(());
 /// # Panics
 /// Where the test fails inside, or may not be left out.
 pub fn within(test: &str, body: impl FnOnce(&Namespace)) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
+    if is_inside() {
         let inside = Namespace(());
         inside.widen_ports();
         body(&inside);
@@ -78,6 +78,11 @@ pub fn within(test: &str, body: impl FnOnce(&Namespace)) -> bool {
     let (succeeded, told) = run(&mut inside);
     assert!(succeeded && told.contains("1 passed"), "inside of its network:\n{told}");
     true
+}
+
+/// Whether this process is in such a network.
+pub fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
 }
 
 fn try_unshare(arguments: &[&str]) -> Result<(), String> {

@@ -297,9 +297,9 @@ impl Gateway {
         &self.events
     }
 
-    /// Connects to it.
+    /// Connects to it, from a port by which the session is known.
     pub fn connect(&self) -> Peer {
-        Peer::connect(self.address())
+        Peer::connect_as_nobody_before(self.address())
     }
 
     /// Connects and asks for a tunnel; the answer has not been read.

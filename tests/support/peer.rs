@@ -1,11 +1,11 @@
 //! A scripted client or server: a blocking socket with deadlines.
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::deadline::{Deadline, PATIENCE};
 use super::random::Random;
@@ -58,6 +58,41 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     TcpStream::connect_timeout(&address, PATIENCE)
 }
 
+/// Connects from a port that no other client of this process has had. Sessions are known by it, and Linux,
+/// left to choose, may give the same one again within a second.
+fn connect_as_nobody_before(address: SocketAddr) -> io::Result<TcpStream> {
+    // Below those that systems give by themselves.
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let source: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    loop {
+        // Another process begins elsewhere, as connections of the last one may still be remembered.
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() * 97);
+        let port = u16::try_from(FIRST + turn % COUNT).expect("it is below 30,000");
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        match socket.bind(&SocketAddr::new(source, port).into()) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => continue,
+            bound => bound?,
+        }
+        CONNECTS.fetch_add(1, Ordering::Relaxed);
+        match socket.connect_timeout(&address.into(), PATIENCE) {
+            Err(error) if is_taken(&error) => CONNECTS.fetch_sub(1, Ordering::Relaxed),
+            connected => return connected.map(|()| socket.into()),
+        };
+    }
+}
+
+/// Whether a connection with both of these ends is there already, or is still remembered.
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable)
+}
+
 /// How often this process has connected to anybody, so that what others do can be told from it.
 pub fn own_connects() -> u64 {
     CONNECTS.load(Ordering::Relaxed)
@@ -82,6 +117,11 @@ impl Peer {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Peer {
         Peer::new(connect(address).expect("the other side listens"))
+    }
+
+    /// Connects from a port by which it is known.
+    pub fn connect_as_nobody_before(address: SocketAddr) -> Peer {
+        Peer::new(connect_as_nobody_before(address).expect("the other side listens"))
     }
 
     /// Plays a script.

@@ -44,6 +44,10 @@ pub(super) struct Recalled {
     fault: Option<String>,
 }
 
+/// Other hosts of the feed, in the words for the log. Who waits for them to be told may count on them.
+#[must_use]
+pub(super) struct Updated(String);
+
 /// Brings into `config` the hosts that its feed had when it was last good. `old` is the configuration
 /// that is in force. Where it has hosts of the same place, which may have another token by now, those are
 /// newer than any file, and there is nothing to recall. Where it has those of another feed, they stay
@@ -123,12 +127,10 @@ impl Feeding {
         self.gauges.show_feed(Some(gauge));
     }
 
-    /// Takes news of the feed of this number. True where `config` has other hosts now.
-    pub(super) fn take(&mut self, number: u64, news: News, config: &mut Config) -> bool {
-        let Some(settings) = &config.feed else { return false };
-        if number != self.number {
-            return false;
-        }
+    /// Takes news of the feed of this number. Where `config` has other hosts now, that is to be told once
+    /// they are in force.
+    pub(super) fn take(&mut self, number: u64, news: News, config: &mut Config) -> Option<Updated> {
+        let settings = config.feed.as_ref().filter(|_| number == self.number)?;
         let url = settings.url.to_string();
         match news {
             News::List(hosts) => return self.take_list(&url, hosts, config),
@@ -148,19 +150,29 @@ impl Feeding {
                 self.tell(Reason::FeedCacheFailed, &why);
             }
         }
-        false
+        None
     }
 
-    fn take_list(&mut self, url: &str, hosts: Vec<HostPattern>, config: &mut Config) -> bool {
+    /// Tells that other hosts are in force.
+    pub(super) fn tell_updated(&self, Updated(detail): &Updated) {
+        self.tell(Reason::FeedUpdated, detail);
+    }
+
+    fn take_list(
+        &mut self,
+        url: &str,
+        hosts: Vec<HostPattern>,
+        config: &mut Config,
+    ) -> Option<Updated> {
         let differs = changes::hosts(config.feed_hosts.iter(), hosts.iter());
         let Some(differs) = differs else {
             self.take_same(url, hosts.len());
-            return false;
+            return None;
         };
         self.show_good(hosts.len());
-        self.tell(Reason::FeedUpdated, &format!("{url}: {} ({differs})", counted(hosts.len())));
+        let updated = format!("{url}: {} ({differs})", counted(hosts.len()));
         config.take_feed(hosts);
-        true
+        Some(Updated(updated))
     }
 
     /// After a failure it is worth a line that all is well again.

@@ -235,8 +235,9 @@ impl Gateway {
 
     /// Takes news of the feed of this number; other hosts take effect as a reload's do.
     pub(super) fn take_news(&mut self, number: u64, news: News) {
-        if self.feeding.take(number, news, &mut self.config) {
+        if let Some(updated) = self.feeding.take(number, news, &mut self.config) {
             self.renew_rules(Changed::default());
+            self.feeding.tell_updated(&updated);
         }
     }
 

@@ -14,6 +14,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::deadline::PATIENCE;
 use crate::support::peer::connect;
+use crate::support::port::reserved;
 
 /// What a server gives.
 #[derive(Clone, Debug)]
@@ -185,7 +186,8 @@ struct Listening {
 
 impl Listening {
     fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Listening {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port to listen on");
+        // Where it is gone, nobody may be in its place: not the gateway, which is started after it.
+        let listener = TcpListener::bind(reserved("127.0.0.1")).expect("a port to listen on");
         let address = listener.local_addr().expect("a bound socket has an address");
         let stopping = Arc::new(Mutex::new(false));
         let (told, serve) = (Arc::clone(&stopping), Arc::new(serve));

@@ -1,11 +1,12 @@
 //! Rows B16 and B18: the gateway as its own target, under each of its names and behind a translator, and
 //! a gateway whose list is not there.
 
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use crate::bench::{Account, Played};
 use crate::support::folder::Folder;
 use crate::support::gateway::{self, CARRIERS, Kind, Setup};
+use crate::support::port::reserved;
 use crate::support::reply::{Refused, Reply};
 use crate::support::server::Server;
 use crate::support::tls::{NAMED, with_name};
@@ -13,16 +14,11 @@ use crate::support::tunnel::Tunnel;
 
 const LOOP: Refused = Refused { status: 403, event: 105, reason: "loop" };
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    free.local_addr().unwrap().port()
-}
-
 /// Asks a gateway that listens on `listen` for each of `hosts` at its own port, all of them allowed.
 fn refuse_as_loop(kind: Kind, listen: &str, hosts: &[&str]) {
-    let port = free_port();
-    let setup = Setup::new(kind).listen(&format!("{listen}:{port}")).admin();
+    let own = reserved(listen);
+    let port = own.port();
+    let setup = Setup::new(kind).listen(&own.to_string()).admin();
     let setup = setup.addresses(&["127.0.0.0/8", "::1"]);
     let allowed = hosts.iter().map(|host| format!("{host}:{port}"));
     let gateway = allowed.fold(setup, |setup, host| setup.host(&host)).start();
@@ -75,8 +71,7 @@ fn nor_is_it_under_another_address_of_its_machine() {
 #[test]
 fn a_circle_through_a_translator_ends_with_the_first_hello() {
     for kind in CARRIERS {
-        let port = free_port();
-        let gateway_at = SocketAddr::from(([127, 0, 0, 1], port));
+        let gateway_at = reserved("127.0.0.1");
         let server = Server::start();
         let setup = Setup::new(kind).reach(&server).listen(&gateway_at.to_string()).admin();
         let gateway = setup.start();

@@ -17,7 +17,7 @@ const ADDRESS: Refused = Refused { status: 403, event: 105, reason: "address_not
 
 const PUBLIC: &str = "93.184.216.34";
 /// Less than a silent name server is waited for, so that the deadline is what ends a question.
-const RESOLVE_MS: u64 = 2_000;
+const RESOLVE_MS: u64 = 6_000;
 
 /// What a name must come to.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ fn names() -> Vec<(&'static str, Answer, Outcome)> {
         ("noise", Answer::Noise, late()),
         ("silence", Answer::Silence, late()),
         ("slow", after(300, public()), Reached(PUBLIC)),
-        ("too-slow", after(2_500, public()), late()),
+        ("too-slow", after(9_000, public()), late()),
         ("cut", Answer::Cut(Box::new(public())), Reached(PUBLIC)),
         ("cut-and-none", Answer::Cut(Box::new(Answer::Code(3))), failed()),
         ("cut-and-silent", Answer::Cut(Box::new(Answer::Silence)), late()),
@@ -103,7 +103,7 @@ fn ask_all(gateway: &Gateway, server: &Server, names: &[(String, Outcome)]) -> P
                 let event = Reply::read(&mut client).expect(*refused, gateway, name);
                 assert!(event.text("message").contains(words), "{name}: {event:?}");
                 assert_eq!(event.text("target"), name);
-                assert!(watch.elapsed() < Duration::from_secs(8), "{name}: {:?}", watch.elapsed());
+                assert!(watch.elapsed() < Duration::from_secs(18), "{name}: {:?}", watch.elapsed());
                 played.add(Some((refused.event, refused.reason)));
             }
             Reached(address) => {

@@ -66,7 +66,7 @@ fn name_servers_that_fall_silent_stop_only_those_who_need_them() {
         let server = Server::start_at("0.0.0.0:443");
         for kind in CARRIERS {
             name_server.change(|_, _| Answer::address(PUBLIC));
-            let gateway = setup(kind).set("limits.resolve_ms", 2_000).admin().start();
+            let gateway = setup(kind).set("limits.resolve_ms", 6_000).admin().start();
             let account = Account::open(&gateway);
             let mut played = Played::default();
             let known = "known.fault.example:443";
@@ -99,14 +99,14 @@ fn name_servers_that_fall_silent_stop_only_those_who_need_them() {
             played.add(None);
             // Nobody who needs a new name has been told anything yet.
             assert!(
-                watch.elapsed() < Duration::from_millis(1_900),
+                watch.elapsed() < Duration::from_millis(5_900),
                 "{kind}: {:?}",
                 watch.elapsed()
             );
             for (client, asked) in &mut askers {
                 let refused = read_refusal(client, &[RESOLVE_TIMEOUT]);
                 let took = asked.elapsed().as_millis();
-                assert!((1_900..6_000).contains(&took), "{kind}: {took} ms");
+                assert!((5_900..16_000).contains(&took), "{kind}: {took} ms");
                 played.add(Some((refused.event, refused.reason)));
             }
             name_server.change(|_, _| Answer::address(PUBLIC));
@@ -130,18 +130,21 @@ fn more_slow_names_than_fit_are_told_to_come_again() {
         };
         let name_server = NameServer::start(silent_but_known);
         let server = Server::start_at("0.0.0.0:443");
-        let gateway = setup(SPLICE).set("limits.resolve_ms", 1_500).admin().start();
+        let gateway = setup(SPLICE).set("limits.resolve_ms", 6_000).admin().start();
         let account = Account::open(&gateway);
         let mut played = Played::default();
         let mut tunnels = vec![gateway.open("known.fault.example:443")];
-        let mut askers: Vec<_> =
-            (0..NAMES).map(|name| gateway.ask(&format!("n{name}.fault.example:443"))).collect();
-        let told = account.admin().metrics();
-        assert!(
-            told["sluice_resolver_queue"] <= QUEUED as f64,
-            "{}",
-            told["sluice_resolver_queue"]
-        );
+        let queue = || account.admin().metrics()["sluice_resolver_queue"];
+        let ask = |name: usize| gateway.ask(&format!("n{name}.fault.example:443"));
+        // Each thread has taken its name, and waits for it longer than it takes the others to come.
+        let mut askers: Vec<_> = (0..ASKED).map(ask).collect();
+        until("every thread waits", PATIENCE, || {
+            let asked = |name| name_server.asked(&format!("n{name}.fault.example")) > 0;
+            ((0..ASKED).all(asked) && queue() == 0.0).then_some(())
+        });
+        askers.extend((ASKED..NAMES).map(ask));
+        let queued = queue();
+        assert!(queued <= QUEUED as f64, "{queued}");
         tunnels.push(gateway.open("known.fault.example:443"));
         let mut busy = 0;
         for client in &mut askers {
@@ -149,8 +152,7 @@ fn more_slow_names_than_fit_are_told_to_come_again() {
             busy += usize::from(refused.reason == BUSY.reason);
             played.add(Some((refused.event, refused.reason)));
         }
-        // Fewer only where the first have given up before the last came.
-        assert!((1..=200).contains(&busy), "{busy} of {NAMES} were turned away");
+        assert_eq!(busy, NAMES - QUEUED - ASKED, "of {NAMES} so many are turned away");
         name_server.change(|_, _| Answer::address(PUBLIC));
         let admitted = [RESOLVE_TIMEOUT, BUSY];
         tunnels.push(open_soon(&gateway, "new.fault.example:443", &admitted, &mut played));
@@ -179,7 +181,8 @@ fn a_thousand_addresses_cost_a_few_dials() {
         for kind in CARRIERS {
             let ports = ["*.fault.example:8443", "*.fault.example:9443"];
             let setup = ports.iter().fold(setup(kind), |setup, port| setup.host(port));
-            let gateway = setup.set("limits.dial_ms", 2_500).admin().start();
+            // The dials begin within two seconds, and the limit would be ten if it were not for this one.
+            let gateway = setup.set("limits.dial_ms", 6_000).admin().start();
             let account = Account::open(&gateway);
             let mut played = Played::default();
             // Nobody listens at one port, nobody answers at the other.
@@ -189,7 +192,11 @@ fn a_thousand_addresses_cost_a_few_dials() {
                 let mut client = gateway.ask(&format!("{port}.fault.example:{port}"));
                 let event = Reply::read(&mut client).expect(refused, &gateway, "a thousand");
                 assert!(event.text("message").len() < 2_000, "{event:?}");
-                assert!(watch.elapsed() < Duration::from_secs(6), "{kind}: {:?}", watch.elapsed());
+                assert!(
+                    watch.elapsed() < Duration::from_millis(9_900),
+                    "{kind}: {:?}",
+                    watch.elapsed()
+                );
                 let asked_by_stream = name_server.streams() - streams;
                 assert_eq!(witness.dials() - asked_by_stream, 8, "{kind}: {refused:?}");
                 played.add(Some((refused.event, refused.reason)));
@@ -207,14 +214,14 @@ fn the_second_address_is_tried_beside_a_silent_first() {
         let _hole = BlackHole::at("93.184.216.99:443");
         let server = Server::start_at("93.184.216.34:443");
         for kind in CARRIERS {
-            let gateway = setup(kind).admin().start();
+            let gateway = setup(kind).set("limits.dial_ms", 30_000).admin().start();
             let account = Account::open(&gateway);
             let idle = count_descriptors(gateway.pid(), "socket:");
             let witness = inside.witness();
             let watch = Stopwatch::start();
             let client = gateway.open("a.fault.example:443");
             let took = watch.elapsed().as_millis();
-            assert!((240..5_000).contains(&took), "{kind}: {took} ms");
+            assert!((240..15_000).contains(&took), "{kind}: {took} ms");
             assert_eq!(witness.dials(), 2, "{kind}");
             assert_eq!(count_descriptors(gateway.pid(), "socket:"), idle + 2, "{kind}: the loser");
             drop((server.accept(), client));

@@ -20,9 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const INSIDE: &str = "SLUICE_INSIDE";
 const REQUIRED: &str = "SLUICE_NAMESPACES";
 
-/// What the machine looks like inside.
+/// What the machine looks like inside. A name server that keeps silent is waited for longer than any test
+/// lets a name take, also where its threads stand still for a while.
 const FILES: [(&str, &str); 3] = [
-    ("resolv.conf", "nameserver 127.0.0.1\noptions timeout:3 attempts:1\n"),
+    ("resolv.conf", "nameserver 127.0.0.1\noptions timeout:10 attempts:1\n"),
     ("nsswitch.conf", "hosts: files dns\n"),
     ("hosts", "127.0.0.1 localhost\n::1 localhost\n"),
 ];

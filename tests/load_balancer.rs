@@ -37,6 +37,10 @@ const AGENTS: u8 = 8;
 const SLOW_AGENTS: u8 = 2;
 const UPLOAD_BYTES: usize = 64 * 1024;
 const PIECES: usize = 8;
+/// How long either end of an upload waits for the other before the agent tries again.
+const TRY: Duration = Duration::from_secs(20);
+/// How long anything may take, some tries that fail included.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn every_upload_is_delivered_while_gateways_die_come_back_and_drain() {
@@ -48,7 +52,7 @@ fn every_upload_is_delivered_while_gateways_die_come_back_and_drain() {
             .host(&endpoint.address.to_string())
             .listen(&at.to_string())
             .set("proxy_protocol.from", "[\"127.0.0.1\"]")
-            .set("limits.drain_notice_ms", 5_000)
+            .set("limits.drain_notice_ms", 15_000)
             .set("limits.drain_ms", 60_000)
             .start()
     };
@@ -163,7 +167,7 @@ impl Balancer {
 
     /// Waits until it holds a gateway for so.
     fn wait_for(&self, server: &str, status: &str) {
-        until(&format!("{server} is {status}"), Duration::from_secs(10), || {
+        until(&format!("{server} is {status}"), PATIENCE, || {
             let stats = self.stats().ok()?;
             stats.lines().find_map(|line| {
                 let fields: Vec<&str> = line.split(',').collect();
@@ -217,7 +221,7 @@ impl Endpoint {
 }
 
 fn serve(mut stream: TcpStream, delivered: &Mutex<HashSet<u64>>) -> io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(TRY))?;
     let mut hello = vec![0; tls::hello(None).len()];
     stream.read_exact(&mut hello)?;
     stream.write_all(&tls::answer())?;
@@ -266,7 +270,7 @@ impl Load {
         let mut uploads = 0;
         while !self.over.load(Relaxed) {
             let number = u64::from(agent) << 32 | uploads as u64;
-            until("the upload is delivered", Duration::from_secs(15), || {
+            until("the upload is delivered", PATIENCE, || {
                 let delivered = self.try_upload(agent, number);
                 if delivered.is_err() {
                     self.retries.fetch_add(1, Relaxed);
@@ -284,9 +288,9 @@ impl Load {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         let own = SocketAddr::from((IpAddr::from([127, 0, 7, agent + 1]), 0));
         socket.bind(&own.into())?;
-        socket.connect_timeout(&self.balancer.into(), Duration::from_secs(5))?;
+        socket.connect_timeout(&self.balancer.into(), TRY)?;
         let mut stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(TRY))?;
         stream.write_all(&connect_head(&self.target.to_string()))?;
         expect(&mut stream, ESTABLISHED)?;
         stream.write_all(&tls::hello(None))?;
@@ -304,9 +308,7 @@ impl Load {
     /// Waits for so many more uploads.
     fn progress(&self, more: usize) {
         let goal = self.done.load(Relaxed) + more;
-        until("uploads go on", Duration::from_secs(10), || {
-            (self.done.load(Relaxed) >= goal).then_some(())
-        });
+        until("uploads go on", PATIENCE, || (self.done.load(Relaxed) >= goal).then_some(()));
     }
 }
 

@@ -18,7 +18,7 @@ use crate::support::tls;
 const PAUSE: Duration = Duration::from_millis(25);
 const UPLOAD_BYTES: usize = 40_000;
 /// How long one of them waits for the next byte.
-const PATIENCE: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How it went for one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -97,7 +97,7 @@ fn two_thousand_busy_tunnels_of_an_ordinary_user_lose_nothing() {
     let (up, down) = (Pattern::from(11), Pattern::from(12));
     let mut sent = vec![0; TUNNELS];
     let all = UPLOAD_BYTES * TUNNELS as u64;
-    until("all is sent, or nobody takes more", PATIENCE, || {
+    until("all is sent, or nobody takes more", PATIENCE * 3, || {
         let before: u64 = sent.iter().sum();
         for ((client, _), sent) in tunnels.iter_mut().zip(&mut sent) {
             push(&mut client.stream, up, sent);
@@ -106,7 +106,7 @@ fn two_thousand_busy_tunnels_of_an_ordinary_user_lose_nothing() {
         std::thread::sleep(Duration::from_millis(50));
         (after == all || after == before).then_some(())
     });
-    let (pipes, buffers) = until("the gateway holds bytes of most", PATIENCE, || {
+    let (pipes, buffers) = until("the gateway holds bytes of most", PATIENCE * 3, || {
         let held = admin.metrics();
         let (pipes, buffers) = (held["sluice_pipes_out"], held["sluice_buffers_out"]);
         (pipes + buffers >= 0.9 * TUNNELS as f64).then_some((pipes, buffers))
@@ -196,7 +196,7 @@ fn finish(tunnels: &mut [(Peer, Peer)], sent: &mut [u64], up: Pattern, down: Pat
     for (_, server) in tunnels.iter() {
         server.stream.set_nonblocking(true).unwrap();
     }
-    until("all has arrived", PATIENCE * 2, || {
+    until("all has arrived", PATIENCE * 6, || {
         let lanes = tunnels.iter_mut().zip(sent.iter_mut()).zip(&mut got);
         for (((client, server), sent), (got_up, got_down)) in lanes {
             push(&mut client.stream, up, sent);

@@ -61,7 +61,7 @@ pub struct Aftermath {
 impl Scene {
     /// A gateway alone. What is stuck for good is let go soon.
     pub fn of(kind: Kind) -> Scene {
-        Scene::with(Setup::new(kind), 4_000)
+        Scene::with(Setup::new(kind), 8_000)
     }
 
     /// A gateway alone that lets nothing go for so long.

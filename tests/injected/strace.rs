@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -153,13 +152,6 @@ impl Drop for Strace {
             self.stop();
         }
     }
-}
-
-/// A fault that lasts so long.
-pub fn during(gateway: &Gateway, call: &str, fault: &str, time: Duration) -> Noted {
-    let strace = Strace::inject(gateway, call, fault);
-    std::thread::sleep(time);
-    strace.end()
 }
 
 fn brought_events(line: &str) -> bool {

@@ -57,12 +57,14 @@ impl Newcomers {
         let thread = std::thread::spawn(move || {
             let mut under_way = Vec::new();
             for target in targets.into_iter().cycle() {
-                if told.load(Ordering::Acquire) {
-                    break;
-                }
+                // One still comes, so that there is one behind each moment before the end.
+                let is_last = told.load(Ordering::Acquire);
                 let began = watch.elapsed();
                 let visit = std::thread::spawn(move || visit(gateway, &target));
                 under_way.push((began, visit));
+                if is_last {
+                    break;
+                }
                 std::thread::sleep(PAUSE);
             }
             let met = under_way.into_iter().map(|(began, visit)| Visit {
@@ -79,7 +81,7 @@ impl Newcomers {
         self.watch.elapsed()
     }
 
-    /// Lets nobody come any more, and waits for those who are there.
+    /// Lets one more come and then nobody, and waits for those who are there.
     pub fn stop(self) -> Vec<Visit> {
         self.stopping.store(true, Ordering::Release);
         self.thread.join().expect("see the failure above")

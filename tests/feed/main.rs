@@ -21,6 +21,7 @@ use support::deadline::{PATIENCE, Stopwatch, until};
 use support::events::Event;
 use support::folder::Folder;
 use support::gateway::{Gateway, PROGRAM, SPLICE, Setup, command};
+use support::port::reserved;
 use support::reply::Reply;
 
 const ONE: &str = "127.0.0.77";
@@ -182,7 +183,7 @@ fn a_start_without_the_server_has_the_last_good_list() {
     assert!(admits(&gateway, ONE));
     gateway.stop();
     // The list of another feed is nobody's.
-    let gateway = place.setup("https://localhost:1/other").start();
+    let gateway = place.setup(&format!("https://{}/other", reserved("127.0.0.1"))).start();
     assert!(!admits(&gateway, ONE));
     gateway.stop();
     let whole = std::fs::read(place.kept()).unwrap();
@@ -213,7 +214,7 @@ fn only_a_server_that_is_trusted_is_believed_and_the_environment_leads_nowhere()
     let file = folder.write("sluice.toml", &place.setup(&other.url()).text());
     let mut command = command(None);
     for name in ["ALL_PROXY", "HTTPS_PROXY", "https_proxy"] {
-        command.env(name, "http://127.0.0.1:1");
+        command.env(name, format!("http://{}", reserved("127.0.0.1")));
     }
     command.args(["run", "--config"]).arg(&file);
     let gateway = Gateway::started_by(command, file, folder);
@@ -231,10 +232,11 @@ fn through_the_relay_proxy_with_its_credentials_and_open_tunnels_are_cut() {
     let password = place.0.path().join("password");
     std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600))
         .unwrap();
+    let proxies = [format!("http://{}", reserved("127.0.0.1")), proxy.url()];
     let setup = |url: &str| {
         place
             .setup(url)
-            .set("relay_proxy.addresses", format!("[\"http://127.0.0.1:1\", {:?}]", proxy.url()))
+            .set("relay_proxy.addresses", format!("{proxies:?}"))
             .set("relay_proxy.username", "\"user1\"")
             .set("relay_proxy.password_file", format!("{password:?}"))
             .set("allow.cut_open", true)
@@ -286,11 +288,12 @@ fn another_address_keeps_the_hosts_until_it_has_given_a_good_list() {
         "the token in allow.feed.url may not be valid any more; what it had",
     );
     assert!(admits(&gateway, ONE), "a token that is refused takes nothing away");
-    reload("https://localhost:1/gone", 3);
-    told(&gateway, "feed_failed", "https://localhost:1/gone: direct: nobody listens there");
+    let gone = format!("https://{}/gone", reserved("127.0.0.1"));
+    reload(&gone, 3);
+    told(&gateway, "feed_failed", &format!("{gone}: direct: nobody listens there"));
     assert!(admits(&gateway, ONE), "nor does an address that is wrong");
     let feed = &admin.status()["feed"];
-    assert_eq!((&feed["url"], &feed["hosts"]), (&"https://localhost:1/gone".into(), &1.into()));
+    assert_eq!((&feed["url"], &feed["hosts"]), (&gone.as_str().into(), &1.into()));
     assert!(feed["age_s"].is_number(), "{feed}");
     server.give(list(&[TWO]));
     reload(&format!("{url}?token=three"), 4);

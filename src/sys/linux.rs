@@ -161,14 +161,16 @@ unsafe extern "C" fn let_go_of_object(
     let Ok(page_bytes) = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }) else {
         return 1;
     };
-    for segment in segments {
-        let is_written = segment.p_flags & libc::PF_W != 0;
-        if segment.p_type != libc::PT_LOAD || is_written {
-            continue;
-        }
+    let is_let_go = |kind, flags| kind == libc::PT_LOAD && flags & libc::PF_W == 0;
+    let loaded = segments.iter().filter(|segment| is_let_go(segment.p_type, segment.p_flags));
+    let pages = loaded.map(|segment| {
         let start = (base + segment.p_vaddr) as usize;
         let first = start & !(page_bytes - 1);
-        let len_bytes = start + segment.p_memsz as usize - first;
+        (first, start + segment.p_memsz as usize - first)
+    });
+    // Before the first is let go: these headers lie in it, and reading on would map it again.
+    let pages: Vec<(usize, usize)> = pages.collect();
+    for (first, len_bytes) in pages {
         // SAFETY: nobody writes to a segment that is mapped without that right, so that each page is as it
         // is in the file, which is read again (madvise(2), MADV_DONTNEED). A refusal costs memory only.
         unsafe { libc::madvise(first as *mut std::ffi::c_void, len_bytes, libc::MADV_DONTNEED) };

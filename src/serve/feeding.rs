@@ -44,7 +44,8 @@ pub(super) struct Recalled {
     fault: Option<String>,
 }
 
-/// Other hosts of the feed, in the words for the log. Who waits for them to be told may count on them.
+/// Other hosts of the feed, in the words for the log: told once the workers have been given them, so that
+/// who waits for it has to wait for no more than their next turn.
 #[must_use]
 pub(super) struct Updated(String);
 
@@ -153,7 +154,7 @@ impl Feeding {
         None
     }
 
-    /// Tells that other hosts are in force.
+    /// Tells that the workers have been given other hosts.
     pub(super) fn tell_updated(&self, Updated(detail): &Updated) {
         self.tell(Reason::FeedUpdated, detail);
     }

@@ -117,7 +117,7 @@ impl Gateway {
         };
         let admin_listener = config.admin_listen.map(admin::bind).transpose()?;
         let recalled = feeding::recall(&mut config, None);
-        let sessions_max = hands::told_limits(&config, count, listeners.addresses().len(), events);
+        let sessions_max = hands::told_limits(&config, count, listeners.sockets(), events);
         let resolver = Resolver::of_system();
         let mut roster = Roster::new();
         let relay = roster.rules(&config.relay_proxy, supervisor::clock());

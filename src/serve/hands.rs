@@ -31,7 +31,7 @@ use crate::sys;
 const PIPES_MAX: usize = 512;
 /// Descriptors for outlets, the admin listener and its clients, and whatever a library opens.
 const DESCRIPTORS_RESERVED: u64 = 48;
-/// Those of a worker besides its listeners: its poll, what wakes it, and its alarm.
+/// Those of a worker besides what it listens on: its poll, what wakes it, and its alarm.
 const DESCRIPTORS_PER_WORKER: u64 = 3;
 
 /// One worker, from outside.
@@ -116,16 +116,16 @@ pub(super) fn keepalive(config: &Config) -> Option<Duration> {
     (config.limits.keepalive_s > 0).then(|| Duration::from_secs(config.limits.keepalive_s))
 }
 
-/// Raises the descriptor limit and tells how many sessions fit beside so many workers with so many
-/// listeners each; 0 = no limit.
+/// Raises the descriptor limit and tells how many sessions fit beside so many workers and sockets that
+/// listen; 0 = no limit.
 pub(super) fn told_limits(
     config: &Config,
     workers: usize,
-    listeners: usize,
+    listening: usize,
     events: &Events,
 ) -> usize {
     let pipes = if config.carrier == CarrierChoice::Copy { 0 } else { PIPES_MAX as u64 };
-    let own = workers as u64 * (DESCRIPTORS_PER_WORKER + listeners as u64);
+    let own = workers as u64 * DESCRIPTORS_PER_WORKER + listening as u64;
     let descriptors = sys::raise_descriptor_limit();
     let fitting = descriptors.map(|limit| sessions_within(limit, own, pipes));
     let told = match (descriptors, fitting) {

@@ -127,6 +127,19 @@ impl Listeners {
         self.open.iter().map(|open| open.bound).collect()
     }
 
+    /// Sockets that listen at all of them.
+    pub fn sockets(&self) -> usize {
+        self.open.len() * self.sharing()
+    }
+
+    /// Sockets that share an address.
+    fn sharing(&self) -> usize {
+        match self.accepting {
+            Accepting::ByWorkers => self.workers,
+            Accepting::ByOne => 1,
+        }
+    }
+
     /// A number that nobody has: neither those of `new`, nor those that close once these are there.
     fn free_number<'a>(&'a self, new: impl Iterator<Item = &'a Open>) -> io::Result<usize> {
         let taken: HashSet<usize> = self.open.iter().chain(new).map(|open| open.number).collect();
@@ -153,11 +166,7 @@ impl Listeners {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && overlaps => wanted,
             Err(error) => return Err(error),
         };
-        let count = match self.accepting {
-            Accepting::ByWorkers => self.workers,
-            Accepting::ByOne => 1,
-        };
-        let shared = (0..count).map(|_| sockets::bind(bound, true, keepalive));
+        let shared = (0..self.sharing()).map(|_| sockets::bind(bound, true, keepalive));
         Ok((bound, shared.collect::<io::Result<_>>()?))
     }
 }

@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 const START_MS: u64 = 10_000;
 const LOOK_AGAIN_MS: u64 = 20;
@@ -185,8 +187,15 @@ pub fn accepts(pid: u32, port: u16) -> bool {
     })
 }
 
+/// A port that stays bound until this program ends: nobody who asks for any port is given it meanwhile, and
+/// who names it may listen there, as all contestants reuse addresses.
 fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+    std::mem::forget(socket);
+    Ok(address)
 }
 
 /// Joins two namespaces by a link whose ends both send at [`RATE`].

@@ -33,7 +33,7 @@ fn many_small_segments_into_a_slow_reader_all_arrive_without_a_pause() {
                 longest = longest.max(watch.elapsed());
             }
             // A stall would last until the idle limit; the scheduler of a busy machine stays below.
-            assert!(longest < Duration::from_secs(15), "{kind}, {segments} x {len}: {longest:?}");
+            assert!(longest < Duration::from_secs(9), "{kind}, {segments} x {len}: {longest:?}");
             drop(sending.join().unwrap());
         }
         gateway.stop();
@@ -269,6 +269,7 @@ fn a_busy_tunnel_does_not_starve_the_others() {
         // A machine that stands still makes a few late; one that serves the busy tunnel first, all.
         let sixth = times[times.len() - 6];
         assert!(sixth < Duration::from_millis(500), "{kind}: {times:?}");
+        assert!(times.last() < Some(&Duration::from_secs(9)), "{kind}: {times:?}");
         gateway.stop();
     }
 }

@@ -45,7 +45,7 @@ fn a_reset_passes_to_the_other_side_at_once() {
             let watch = Stopwatch::start();
             resetting.reset();
             other.expect_reset();
-            assert!(watch.elapsed() < Duration::from_secs(15), "{kind}, {who:?}");
+            assert!(watch.elapsed() < Duration::from_secs(9), "{kind}, {who:?}");
             assert_eq!(gateway.end_of(&session).text("ending"), who.ending("tunnel"), "{kind}");
         }
         gateway.stop();

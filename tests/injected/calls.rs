@@ -12,7 +12,7 @@ use crate::support::tunnel::Tunnel;
 
 /// How long a fault lasts.
 const FAULT: Duration = Duration::from_millis(600);
-/// Twice as many as the tunnels and those who come take of a worker that does not spin.
+/// In each ms of a fault: twice as many as tunnels and those who come take of a worker that does not spin.
 const CALLS_PER_MS: u128 = 10;
 /// Rows that are played at one time: most of each is waiting.
 const AT_ONCE: usize = 2;
@@ -211,23 +211,26 @@ fn play(rows: &[Row]) {
 fn play_one(row: &Row) {
     let what = format!("{} {}, {}", row.call, row.fault, row.kind);
     let scene = Scene::of(row.kind);
-    let watch = Stopwatch::start();
-    let (busy, noted) = if row.is == Is::Early {
+    let (busy, noted, lasted) = if row.is == Is::Early {
+        let watch = Stopwatch::start();
         let strace = Strace::inject(&scene.gateway, row.call, row.fault);
         let busy = scene.begin();
         std::thread::sleep(FAULT);
-        (busy, strace.end())
+        let lasted = watch.elapsed();
+        (busy, strace.end(), lasted)
     } else {
         let busy = scene.begin();
         std::thread::sleep(FAULT / 4);
+        let watch = Stopwatch::start();
         let strace = Strace::inject(&busy.scene.gateway, row.call, row.fault);
         let moved = busy.steady.moved();
         std::thread::sleep(FAULT);
         let go_on = format!("{what}: the tunnels go on meanwhile");
         until(&go_on, PATIENCE, || (busy.steady.moved() > moved).then_some(()));
-        (busy, strace.end())
+        let lasted = watch.elapsed();
+        (busy, strace.end(), lasted)
     };
-    let most = CALLS_PER_MS * watch.elapsed().as_millis();
+    let most = CALLS_PER_MS * lasted.as_millis();
     assert!((noted.calls as u128) < most, "{what}: nothing spins: {noted:?} of {most}");
     judge(row, busy, noted, &what);
 }

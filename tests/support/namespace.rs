@@ -16,7 +16,7 @@ use super::folder::Folder;
 use super::peer::own_connects;
 
 /// Longer than any such test takes.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 const INSIDE: &str = "SLUICE_INSIDE";
 const REQUIRED: &str = "SLUICE_NAMESPACES";
 

@@ -58,8 +58,8 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     TcpStream::connect_timeout(&address, PATIENCE)
 }
 
-/// Connects from a port that no other client of this process has had. Sessions are known by it, and Linux,
-/// left to choose, may give the same one again within a second.
+/// Connects from a port that none of the last 20,000 clients of this process has had. Sessions are known by
+/// it, and Linux, left to choose, may give the same one again within a second.
 fn connect_as_nobody_before(address: SocketAddr) -> io::Result<TcpStream> {
     // Below those that systems give by themselves.
     const FIRST: u32 = 10_000;
@@ -69,28 +69,36 @@ fn connect_as_nobody_before(address: SocketAddr) -> io::Result<TcpStream> {
         SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
-    loop {
+    let mut last = ErrorKind::AddrInUse.into();
+    for _ in 0..COUNT {
         // Another process begins elsewhere, as connections of the last one may still be remembered.
         let turn = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() * 97);
         let port = u16::try_from(FIRST + turn % COUNT).expect("it is below 30,000");
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        #[cfg(unix)]
-        socket.set_reuse_address(true)?;
-        match socket.bind(&SocketAddr::new(source, port).into()) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse => continue,
-            bound => bound?,
+        match connect_from(SocketAddr::new(source, port), address) {
+            Err(error) if is_taken(&error) => last = error,
+            connected => {
+                CONNECTS.fetch_add(1, Ordering::Relaxed);
+                return connected;
+            }
         }
-        CONNECTS.fetch_add(1, Ordering::Relaxed);
-        match socket.connect_timeout(&address.into(), PATIENCE) {
-            Err(error) if is_taken(&error) => CONNECTS.fetch_sub(1, Ordering::Relaxed),
-            connected => return connected.map(|()| socket.into()),
-        };
     }
+    Err(last)
 }
 
-/// Whether a connection with both of these ends is there already, or is still remembered.
+fn connect_from(source: SocketAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&source.into())?;
+    socket.connect_timeout(&address.into(), PATIENCE)?;
+    Ok(socket.into())
+}
+
+/// Whether the port is somebody's, or a connection with both of these ends is still remembered.
 fn is_taken(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable)
+    // Windows keeps some ranges for itself, which it calls a lack of permission.
+    use ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    matches!(error.kind(), AddrInUse | AddrNotAvailable | PermissionDenied)
 }
 
 /// How often this process has connected to anybody, so that what others do can be told from it.

@@ -15,11 +15,10 @@ fn sessions_are_opened_and_closed_at_the_rate() {
         assert_eq!(output.status.code(), Some(0), "{report:#}");
         let sessions = &report["sessions"];
         assert_eq!((&sessions["planned"], &sessions["done"]), (&200.into(), &200.into()));
-        // The last ones may be done as late as the run itself was; what opens 95 a second instead of 100 has begun the
-        // middle one 50 ms late.
-        let lasted_s = number(&report["usage"]["seconds"]).max(2.0);
         let reached = number(&sessions["reached_per_s"]);
-        assert!((200.0 / lasted_s..=100.001).contains(&reached), "{report:#}");
+        // The last one counts, and a machine that stood still for 150 ms has not disturbed: 200 in 2.2 s. What opens 95 a
+        // second instead of 100 has begun the middle one 50 ms late.
+        assert!((90.0..=100.001).contains(&reached), "{report:#}");
         assert!(number(&report["own_lag_us"]["p50"]) < 50_000.0, "{report:#}");
         assert_eq!(sessions["setup_us"]["count"], 200);
         assert_eq!(report["endpoint"]["connections"], 200);
